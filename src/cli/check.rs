@@ -1,0 +1,12 @@
+//! `wsup check`.
+
+use std::process::ExitCode;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub fn run(_args: Args) -> ExitCode {
+    super::exit::fail(super::exit::USAGE, "`wsup check` is not supported yet", None)
+}

@@ -1,0 +1,12 @@
+//! `wsup schema`.
+
+use std::process::ExitCode;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub fn run(_args: Args) -> ExitCode {
+    super::exit::fail(super::exit::USAGE, "`wsup schema` is not supported yet", None)
+}

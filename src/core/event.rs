@@ -1,0 +1,140 @@
+//! Everything that can happen to the core.
+//!
+//! Responsible for the vocabulary of inputs. Each event says what was observed, never what is to
+//! be done about it.
+
+use super::id::{InstanceId, UnitKey};
+use super::record::Record;
+use super::request::Request;
+use super::spec::UnitSpec;
+use super::time::{Mono, Wall};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It called exit with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// It is gone and nobody can say how (its parent died with it): never taken for success.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether it is exit code 0.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Exit::Code(0))
+    }
+
+    /// The code as a shell and Kubernetes count it: 128 + signal for a death by signal.
+    pub const fn shell_code(self) -> Option<i32> {
+        match self {
+            Exit::Code(code) => Some(code),
+            Exit::Signal(signal) => Some(128 + signal),
+            Exit::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => match super::signal::name(*signal) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "signal {signal}"),
+            },
+            Exit::Unknown => f.write_str("unknown end"),
+        }
+    }
+}
+
+/// What the runner knows of a process that lives when a new daemon meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Living {
+    /// Which start it is.
+    pub id: InstanceId,
+    /// Its process number, for display.
+    pub pid: u32,
+}
+
+/// Everything that can happen to the core.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The deadline that the core asked for has come.
+    Tick,
+    /// The wall clock was stepped: deadlines by the wall clock must be computed anew.
+    ClockStepped,
+    /// A process was started; answers `Action::Spawn`.
+    Spawned {
+        /// Which start.
+        id: InstanceId,
+        /// Its process number, for display.
+        pid: u32,
+    },
+    /// A process could not be started; answers `Action::Spawn`.
+    SpawnFailed {
+        /// Which start.
+        id: InstanceId,
+        /// The whole reason, for people: step, cause, remedy.
+        message: String,
+    },
+    /// A process has ended, and so has all that it left behind: no process of this start lives.
+    /// Completes every start that was `Spawned`.
+    Exited {
+        /// Which start.
+        id: InstanceId,
+        /// How the main process ended.
+        exit: Exit,
+        /// When the main process ended, which may be long ago if no daemon was there to hear it.
+        at: Mono,
+    },
+    /// The set of nodes of a daemonset has changed: each node's name, and its path if it has one.
+    NodesChanged {
+        /// The daemonset.
+        unit: UnitKey,
+        /// All nodes that are there now, by name.
+        nodes: BTreeMap<String, Option<String>>,
+    },
+    /// A data directory is gone; answers `Action::RemoveData`.
+    DataRemoved {
+        /// The statefulset.
+        unit: UnitKey,
+        /// The name of the instance it belonged to.
+        instance: String,
+    },
+    /// The unit files were read.
+    Units(UnitsRead),
+    /// Somebody asks for something. Answered at once by `Core::handle`'s result.
+    Request(Request),
+    /// The daemon is to end and take everything with it.
+    Shutdown,
+}
+
+/// The outcome of reading the unit directories.
+#[derive(Clone, Debug, Default)]
+pub struct UnitsRead {
+    /// Every valid unit.
+    pub valid: Vec<UnitSpec>,
+    /// Units whose file is there but invalid: the last good version runs on. With the first
+    /// error's text.
+    pub invalid: BTreeMap<UnitKey, String>,
+    /// An operator asked for it (`ctl apply`, SIGHUP), so units that were deleted by hand come
+    /// back. Otherwise the daemon noticed a change by itself.
+    pub explicit: bool,
+}
+
+/// What a new daemon finds when it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Every record of the durable and the volatile store.
+    pub records: Vec<Record>,
+    /// Processes that the runner holds.
+    pub living: Vec<Living>,
+    /// The wall clock at the daemon's start.
+    pub wall: Wall,
+}

@@ -1,0 +1,1 @@
+//! Controller revisions, shared by statefulsets and daemonsets.

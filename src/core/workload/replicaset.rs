@@ -1,0 +1,1 @@
+//! ReplicaSets, under the hood of deployments.

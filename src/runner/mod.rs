@@ -1,0 +1,1 @@
+//! The hands: parent of every instance. No policy, no store, no API.

@@ -1,0 +1,1 @@
+//! From TOML text to specs, with a place for every complaint. Pure.
