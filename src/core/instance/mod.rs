@@ -1,0 +1,639 @@
+//! The life of one instance: init steps, start, restart with back-off, the stop ladder.
+//!
+//! Responsible for the state machine `step(input)`; every pair of state and input is decided in a
+//! match without a wildcard over states. What is not true in a state cannot be read in it: process
+//! numbers, deadlines and reasons are inside the variants. Must not know controllers, units'
+//! specs beyond the template, or the outside world: it answers with [`Effect`]s.
+
+pub mod restart;
+#[cfg(test)]
+mod tests;
+
+use super::action::Step;
+use super::event::Exit;
+use super::id::{InstanceId, UnitKey};
+use super::report::{Field, Reason};
+use super::spec::{InstanceTemplate, RestartPolicy};
+use super::time::{Millis, Mono, Now, Wall};
+use super::workload::{Identity, Note, Phase, SetId};
+use restart::{Streak, Verdict};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How long SIGKILL may take before people are told that something does not die, and SIGKILL is
+/// sent again. Doubles each time, up to [`KILL_RETRY_MAX`].
+pub const KILL_RETRY: Millis = Millis::from_secs(10);
+/// The longest pause between two SIGKILLs to a tree that does not die.
+pub const KILL_RETRY_MAX: Millis = Millis::from_secs(600);
+
+/// How a program ended last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// How.
+    pub exit: Exit,
+    /// When, for durations.
+    pub at: Mono,
+    /// When, for people.
+    pub wall: Wall,
+}
+
+/// Why an instance has no process and waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// It was just made.
+    New,
+    /// An operator stopped it.
+    Held,
+}
+
+/// Which program, in a form that can be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// The init step of this number.
+    Init(usize),
+    /// The main program.
+    Main,
+}
+
+impl From<Program> for Step {
+    fn from(program: Program) -> Step {
+        match program {
+            Program::Init(step) => Step::Init(step),
+            Program::Main => Step::Main,
+        }
+    }
+}
+
+/// Where an instance is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No process yet.
+    Pending {
+        /// Why.
+        why: Waiting,
+    },
+    /// A spawn was asked for and is not answered yet.
+    Starting {
+        /// Of which program.
+        program: Program,
+    },
+    /// An init step runs.
+    Init {
+        /// Which.
+        step: usize,
+        /// Its process.
+        pid: u32,
+    },
+    /// The main program runs.
+    Running {
+        /// Its process.
+        pid: u32,
+        /// Since when.
+        since: Mono,
+        /// The same by the wall clock.
+        since_wall: Wall,
+        /// Since when it does its work; `None`: not yet, or not at the moment.
+        ready_since: Option<Mono>,
+    },
+    /// It was asked to end; its process, or what that left behind, still lives.
+    Stopping {
+        /// The process, once it is known.
+        pid: Option<u32>,
+        /// When SIGKILL is due (again).
+        kill_at: Mono,
+        /// How often SIGKILL was sent.
+        kills: u32,
+    },
+    /// It waits before the next start.
+    Backoff {
+        /// Until when.
+        until: Mono,
+        /// Of which program.
+        program: Program,
+    },
+    /// Its program exited 0 and is not started again.
+    Succeeded,
+    /// Its program failed and is not started again.
+    Failed {
+        /// Why, for people.
+        message: String,
+    },
+    /// It was restarted more often than `[restart] limit` allows.
+    GaveUp,
+}
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its number.
+    pub slot: u64,
+    /// Its name.
+    pub name: String,
+    /// The unit it belongs to.
+    pub unit: UnitKey,
+    /// The stored template it was made from.
+    pub set: SetId,
+    /// That template.
+    pub template: Arc<InstanceTemplate>,
+    /// What makes it more than one of many.
+    pub identity: Identity,
+    /// When it was made.
+    pub created: Now,
+    /// Counts its starts.
+    pub generation: u32,
+    /// How often the main program was started again in place.
+    pub restarts: u32,
+    /// Memory of its restarts.
+    pub streak: Streak,
+    /// How a program of it ended last.
+    pub last_end: Option<End>,
+    /// Why a start failed last, until one succeeds.
+    pub last_failure: Option<String>,
+    /// All init steps are done.
+    pub initialised: bool,
+    /// It is on its way out.
+    pub leaving: bool,
+    /// An operator keeps it stopped.
+    pub held: bool,
+    /// Where it is in its life.
+    pub state: State,
+}
+
+/// What can happen to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// It was just made and may begin.
+    Begin,
+    /// A start was answered.
+    Spawned {
+        /// The process.
+        pid: u32,
+    },
+    /// A start was refused.
+    SpawnFailed {
+        /// Why.
+        message: &'a str,
+    },
+    /// Its process and all that it left behind are gone.
+    Exited {
+        /// How the process ended.
+        exit: Exit,
+        /// When.
+        at: Mono,
+    },
+    /// Its deadline has come.
+    Tick,
+    /// It is to go for good.
+    Leave,
+    /// An operator stops it.
+    Hold,
+    /// An operator starts it.
+    Release,
+    /// An operator wants it stopped and started again.
+    Restart,
+}
+
+/// What an instance asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start this program, as the generation the instance now has.
+    Spawn(Program),
+    /// Ask the process of this generation to end.
+    Terminate(i32),
+    /// Kill the tree of this generation.
+    Kill,
+    /// Tell people.
+    Tell(Note),
+    /// It is gone for good.
+    Gone,
+}
+
+impl Instance {
+    /// The start that is under way or was last.
+    pub fn id(&self) -> InstanceId {
+        InstanceId { slot: self.slot, generation: self.generation }
+    }
+
+    /// Whether a process of it may live.
+    pub fn has_process(&self) -> bool {
+        match self.state {
+            State::Starting { .. }
+            | State::Init { .. }
+            | State::Running { .. }
+            | State::Stopping { .. } => true,
+            State::Pending { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => false,
+        }
+    }
+
+    /// Its process, if it is known.
+    pub fn pid(&self) -> Option<u32> {
+        match self.state {
+            State::Init { pid, .. } | State::Running { pid, .. } => Some(pid),
+            State::Stopping { pid, .. } => pid,
+            State::Pending { .. }
+            | State::Starting { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => None,
+        }
+    }
+
+    /// When it wants to be looked at again.
+    pub fn deadline(&self) -> Option<Mono> {
+        match self.state {
+            State::Stopping { kill_at, .. } => Some(kill_at),
+            State::Backoff { until, .. } => Some(until),
+            State::Pending { .. }
+            | State::Starting { .. }
+            | State::Init { .. }
+            | State::Running { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => None,
+        }
+    }
+
+    /// Since when it is ready.
+    pub fn ready_since(&self) -> Option<Mono> {
+        match self.state {
+            State::Running { ready_since, .. } => ready_since,
+            State::Pending { .. }
+            | State::Starting { .. }
+            | State::Init { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => None,
+        }
+    }
+
+    /// Where it is as far as a controller cares.
+    pub fn phase(&self) -> Phase {
+        match self.state {
+            State::Succeeded => Phase::Succeeded,
+            State::Failed { .. } => Phase::Failed,
+            State::GaveUp => Phase::GaveUp,
+            State::Pending { .. } | State::Init { .. } => Phase::Pending,
+            State::Starting { program } | State::Backoff { program, .. } => match program {
+                Program::Init(_) => Phase::Pending,
+                Program::Main if self.restarts == 0 && self.last_end.is_none() => Phase::Pending,
+                Program::Main => Phase::Running,
+            },
+            State::Running { .. } | State::Stopping { .. } => Phase::Running,
+        }
+    }
+
+    /// Takes one step. The effects are to be carried out in their order.
+    pub fn step(&mut self, now: Now, input: Input<'_>, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Begin => self.begin(effects),
+            Input::Spawned { pid } => self.spawned(now, pid, effects),
+            Input::SpawnFailed { message } => self.spawn_failed(now, message, effects),
+            Input::Exited { exit, at } => self.exited(now, exit, at, effects),
+            Input::Tick => self.tick(now, effects),
+            Input::Leave => {
+                self.leaving = true;
+                self.stop(now, effects);
+            }
+            Input::Hold => {
+                self.held = true;
+                self.stop(now, effects);
+            }
+            Input::Release => self.release(effects),
+            Input::Restart => self.restart(now, effects),
+        }
+    }
+
+    fn begin(&mut self, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Pending { .. } if !self.leaving && !self.held => {
+                let program = self.next_program();
+                self.spawn(program, effects);
+            }
+            State::Pending { .. }
+            | State::Starting { .. }
+            | State::Init { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => {}
+        }
+    }
+
+    fn next_program(&self) -> Program {
+        if self.initialised || self.template.init.is_empty() {
+            Program::Main
+        } else {
+            Program::Init(0)
+        }
+    }
+
+    fn spawn(&mut self, program: Program, effects: &mut Vec<Effect>) {
+        self.generation = self.generation.saturating_add(1);
+        self.state = State::Starting { program };
+        effects.push(Effect::Spawn(program));
+    }
+
+    fn spawned(&mut self, now: Now, pid: u32, effects: &mut Vec<Effect>) {
+        match &mut self.state {
+            State::Starting { program: Program::Init(step) } => {
+                self.state = State::Init { step: *step, pid };
+                self.last_failure = None;
+            }
+            State::Starting { program: Program::Main } => {
+                self.state = State::Running {
+                    pid,
+                    since: now.mono,
+                    since_wall: now.wall,
+                    // Without a readiness probe an instance is ready once it is started
+                    // (prober/results: no worker, no verdict, `ContainerStatus.Ready` = started).
+                    ready_since: Some(now.mono),
+                };
+                self.last_failure = None;
+                effects.push(Effect::Tell(
+                    Note::normal(Reason::InstanceStarted, format!("started as process {pid}"))
+                        .with_int("pid", pid),
+                ));
+                effects.push(Effect::Tell(Note::normal(Reason::InstanceReady, "ready")));
+            }
+            // The wish to stop came first; the runner has the stop signal already.
+            State::Stopping { pid: known, .. } => *known = Some(pid),
+            State::Pending { .. }
+            | State::Init { .. }
+            | State::Running { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => {}
+        }
+    }
+
+    fn spawn_failed(&mut self, now: Now, message: &str, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Starting { program } => {
+                self.last_failure = Some(message.to_owned());
+                effects.push(Effect::Tell(Note::warning(Reason::InstanceStartFailed, message)));
+                // Such an end is like exit code 127 or 126 of a shell: a failure.
+                self.after_end(now, program, Exit::Code(127), now.mono, message, effects);
+            }
+            State::Stopping { .. } => self.stopped(now, effects),
+            State::Pending { .. }
+            | State::Init { .. }
+            | State::Running { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => {}
+        }
+    }
+
+    fn exited(&mut self, now: Now, exit: Exit, at: Mono, effects: &mut Vec<Effect>) {
+        let wall = now.wall.minus(now.mono.since(at));
+        match self.state {
+            // An end before its start was heard of: the daemon was away in between.
+            State::Starting { program } => {
+                self.program_ended(now, program, exit, at, wall, effects)
+            }
+            State::Init { step, .. } => {
+                self.program_ended(now, Program::Init(step), exit, at, wall, effects);
+            }
+            State::Running { .. } => {
+                self.program_ended(now, Program::Main, exit, at, wall, effects);
+            }
+            State::Stopping { .. } => {
+                self.last_end = Some(End { exit, at, wall });
+                effects.push(Effect::Tell(exit_note(exit, None)));
+                self.stopped(now, effects);
+            }
+            State::Pending { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => {}
+        }
+    }
+
+    fn program_ended(
+        &mut self,
+        now: Now,
+        program: Program,
+        exit: Exit,
+        at: Mono,
+        wall: Wall,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.last_end = Some(End { exit, at, wall });
+        let step = match program {
+            Program::Init(step) => Some(step),
+            Program::Main => None,
+        };
+        effects.push(Effect::Tell(exit_note(exit, step)));
+        let what = match step {
+            Some(step) => format!("init step {} ended with {exit}", step + 1),
+            None => format!("ended with {exit}"),
+        };
+        self.after_end(now, program, exit, at, &what, effects);
+    }
+
+    fn after_end(
+        &mut self,
+        now: Now,
+        program: Program,
+        exit: Exit,
+        at: Mono,
+        what: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Program::Init(step) = program
+            && exit.is_success()
+        {
+            let next = step + 1;
+            self.initialised = next >= self.template.init.len();
+            self.spawn(if self.initialised { Program::Main } else { Program::Init(next) }, effects);
+            return;
+        }
+        let mut restart = self.template.restart;
+        if matches!(program, Program::Init(_)) && restart.policy == RestartPolicy::Always {
+            // computeInitContainerActions: Always acts as OnFailure for init steps.
+            restart.policy = RestartPolicy::OnFailure;
+        }
+        match self.streak.judge(&restart, exit, at, now.mono) {
+            Verdict::Again(until) if until <= now.mono => self.start_again(now, program, effects),
+            Verdict::Again(until) => {
+                let delay = until.since(now.mono);
+                self.state = State::Backoff { until, program };
+                effects.push(Effect::Tell(
+                    Note::warning(Reason::BackOff, format!("{what}; next start in {delay}"))
+                        .with("delay", Field::Text(delay.to_string())),
+                ));
+            }
+            Verdict::Succeeded => self.state = State::Succeeded,
+            Verdict::Failed => self.state = State::Failed { message: what.to_owned() },
+            Verdict::GaveUp => {
+                self.state = State::GaveUp;
+                effects.push(Effect::Tell(Note::warning(
+                    Reason::InstanceFailed,
+                    format!("{what}; restarted too often, waits for `start` or `restart`"),
+                )));
+            }
+        }
+    }
+
+    fn start_again(&mut self, now: Now, program: Program, effects: &mut Vec<Effect>) {
+        self.streak.restarted(&self.template.restart, now.mono);
+        self.restarts = self.restarts.saturating_add(1);
+        self.spawn(program, effects);
+    }
+
+    fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        match &mut self.state {
+            State::Backoff { until, program } if *until <= now.mono => {
+                let program = *program;
+                self.start_again(now, program, effects);
+            }
+            State::Stopping { kill_at, kills, .. } if *kill_at <= now.mono => {
+                let pause = Millis(KILL_RETRY.0 << (*kills).min(10)).min(KILL_RETRY_MAX);
+                let message = if *kills == 0 {
+                    format!(
+                        "did not end within {}, killed",
+                        self.template.process.termination_grace_period
+                    )
+                } else {
+                    "still there after SIGKILL: it hangs in the kernel; killed again".to_owned()
+                };
+                *kills = kills.saturating_add(1);
+                *kill_at = now.mono.plus(pause);
+                effects.push(Effect::Kill);
+                effects.push(Effect::Tell(Note::warning(Reason::InstanceKilled, message)));
+            }
+            State::Pending { .. }
+            | State::Starting { .. }
+            | State::Init { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => {}
+        }
+    }
+
+    /// Begins to stop: for good, for a while, or to start again, as the flags say in the end.
+    fn stop(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Starting { .. } | State::Init { .. } | State::Running { .. } => {
+                let pid = self.pid();
+                let grace = self.template.process.termination_grace_period;
+                self.state = State::Stopping { pid, kill_at: now.mono.plus(grace), kills: 0 };
+                effects.push(Effect::Tell(Note::normal(
+                    Reason::InstanceStopping,
+                    format!("asked to end, killed after {grace}"),
+                )));
+                effects.push(Effect::Terminate(self.template.process.stop_signal));
+            }
+            State::Stopping { .. } => {}
+            State::Pending { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => {
+                if self.leaving {
+                    effects.push(Effect::Gone);
+                } else if self.held
+                    && matches!(
+                        self.state,
+                        State::Pending { .. } | State::Backoff { .. } | State::GaveUp
+                    )
+                {
+                    self.rest();
+                }
+            }
+        }
+    }
+
+    /// Nothing of it lives any more, as was wished.
+    fn stopped(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.leaving {
+            effects.push(Effect::Gone);
+        } else if self.held {
+            self.rest();
+        } else {
+            self.streak = Streak::default();
+            self.initialised = false;
+            self.restarts = self.restarts.saturating_add(1);
+            self.streak.restarted(&self.template.restart, now.mono);
+            let program = self.next_program();
+            self.spawn(program, effects);
+        }
+    }
+
+    fn rest(&mut self) {
+        self.state = State::Pending { why: Waiting::Held };
+        self.streak = Streak::default();
+        self.initialised = false;
+    }
+
+    fn release(&mut self, effects: &mut Vec<Effect>) {
+        self.held = false;
+        match self.state {
+            // An end of GaveUp or Backoff by an operator: begin anew, at once.
+            State::GaveUp | State::Backoff { .. } | State::Pending { .. } => {
+                self.streak = Streak::default();
+                self.state = State::Pending { why: Waiting::New };
+                self.begin(effects);
+            }
+            // While it stops, the end of that finds `held` unset and starts it again.
+            State::Stopping { .. }
+            | State::Starting { .. }
+            | State::Init { .. }
+            | State::Running { .. }
+            | State::Succeeded
+            | State::Failed { .. } => {}
+        }
+    }
+
+    fn restart(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.held = false;
+        match self.state {
+            State::Starting { .. } | State::Init { .. } | State::Running { .. } => {
+                self.stop(now, effects);
+            }
+            State::Pending { .. } | State::Backoff { .. } | State::GaveUp => self.release(effects),
+            State::Stopping { .. } | State::Succeeded | State::Failed { .. } => {}
+        }
+    }
+}
+
+fn exit_note(exit: Exit, step: Option<usize>) -> Note {
+    let what = match step {
+        Some(step) => format!("init step {} ended with {exit}", step + 1),
+        None => format!("ended with {exit}"),
+    };
+    let note = if exit.is_success() {
+        Note::normal(Reason::InstanceExited, what)
+    } else {
+        Note::warning(Reason::InstanceExited, what)
+    };
+    match exit {
+        Exit::Code(code) => note.with_int("exit_code", code),
+        Exit::Signal(number) => note.with(
+            "signal",
+            match super::signal::name(number) {
+                Some(name) => Field::Text(name.to_owned()),
+                None => Field::Int(i64::from(number)),
+            },
+        ),
+        Exit::Unknown => note,
+    }
+}
