@@ -1,0 +1,613 @@
+//! What the daemon and the runner say to each other.
+//!
+//! Responsible for the messages, their frames, and the meaning of repeating one. Must not do any
+//! I/O and must not know how a process is started.
+//!
+//! A frame is a little-endian `u32` length and that many bytes of JSON, over a unix stream socket.
+//! JSON, because a newer daemon must be able to talk to an older runner: fields may be added.
+//! Descriptors will travel beside the bytes of the frame that speaks of them (SCM_RIGHTS), so
+//! they need no place in the frame.
+//!
+//! Rules that both sides rely on:
+//! - The daemon speaks first: [`Command::Hello`]. The runner answers [`Notice::Welcome`], then
+//!   sends every event that no daemon has acknowledged, in order.
+//! - Events are numbered from 1 over the runner's life and are kept until an [`Command::Ack`]
+//!   covers them. A daemon may see one twice (never out of order on one connection).
+//! - Every command may be repeated: a `Spawn` of a known start, and a command for an unknown one,
+//!   do nothing. A start is known until its `SpawnFailed` or `Exited` is acknowledged.
+//! - Each start gives exactly one `Spawned` or `SpawnFailed`, and after a `Spawned` exactly one
+//!   `Exited`, once no process of it lives and all its output is in its log.
+
+use crate::core::event::{Event, Exit};
+use crate::core::id::{InstanceId, UnitKey};
+use crate::core::time::Mono;
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The version of this protocol. Raised when an old peer would misunderstand a new one.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest JSON text of a frame, in bytes. A `Spawn` carries at most what execve takes (2 MiB
+/// by the usual limits, six times that when every byte is escaped); a `Welcome` carries about
+/// 150 bytes for each of at most some ten thousand starts.
+pub const FRAME_MAX: usize = 16 << 20;
+
+/// The socket's name in the runtime directory.
+pub const SOCKET_NAME: &str = "runner.sock";
+
+/// Bytes that the system takes as they are: a word of argv, a path. Serialized as a string, or as
+/// a list of numbers if it is not UTF-8.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(Vec<u8>);
+
+impl Bytes {
+    /// The bytes themselves.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes as a path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+
+    /// The bytes as text for people.
+    pub fn to_text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(&self.0), f)
+    }
+}
+
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        Bytes(text.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for Bytes {
+    fn from(text: String) -> Self {
+        Bytes(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes(bytes)
+    }
+}
+
+impl From<OsString> for Bytes {
+    fn from(text: OsString) -> Self {
+        Bytes(text.into_vec())
+    }
+}
+
+impl From<PathBuf> for Bytes {
+    fn from(path: PathBuf) -> Self {
+        Bytes(path.into_os_string().into_vec())
+    }
+}
+
+impl From<&Path> for Bytes {
+    fn from(path: &Path) -> Self {
+        Bytes(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of bytes")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
+                Ok(Bytes::from(text))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Bytes, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Bytes(bytes))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Who a program runs as. Names are resolved by the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The supplementary groups' numbers.
+    #[serde(default)]
+    pub groups: Vec<u32>,
+}
+
+/// One resource limit. `None` stands for "unlimited".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RlimitPlan {
+    /// Its name as in unit files: `nofile`, `core`, ... (RLIMIT_ in lower case without prefix).
+    pub resource: String,
+    /// The limit in force.
+    pub soft: Option<u64>,
+    /// How far the program may raise it.
+    pub hard: Option<u64>,
+}
+
+/// Where a program's output goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogPlan {
+    /// Nowhere: `/dev/null`.
+    #[serde(rename = "none")]
+    None,
+    /// Into rotated files.
+    #[serde(rename = "file")]
+    File {
+        /// The present file, `<log dir>/UNIT/INSTANCE.log`. Its directory is made if missing.
+        path: Bytes,
+        /// A file is rotated before it grows beyond this many bytes (a longer line has a file of
+        /// its own).
+        max_size: u64,
+        /// How many files there are at most, the present one included; at least 1.
+        max_files: u32,
+    },
+}
+
+/// A program to be started, with nothing left to look up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpawnPlan {
+    /// Which start; comes back in its events.
+    pub id: InstanceId,
+    /// The unit it belongs to.
+    pub unit: UnitKey,
+    /// The instance's name, for messages.
+    pub instance: String,
+    /// The files that are tried as the program, in order; see [`candidates`].
+    pub candidates: Vec<Bytes>,
+    /// The words of the command, the program's name first.
+    pub argv: Vec<Bytes>,
+    /// The whole environment, each `NAME=VALUE`. Where there are no cgroups, WSUP_KIND, WSUP_UNIT
+    /// and WSUP_INSTANCE in it are how a process that left its session is recognised.
+    pub envp: Vec<Bytes>,
+    /// Where it starts.
+    pub cwd: Bytes,
+    /// Who it runs as; `None`: as the runner.
+    #[serde(default)]
+    pub credentials: Option<Credentials>,
+    /// File mode creation mask; `None`: 0022.
+    #[serde(default)]
+    pub umask: Option<u32>,
+    /// -20 to 19; `None`: the runner's.
+    #[serde(default)]
+    pub nice: Option<i32>,
+    /// -1000 to 1000; `None`: the runner's.
+    #[serde(default)]
+    pub oom_score_adj: Option<i32>,
+    /// CPU numbers; `None`: all that the runner may use.
+    #[serde(default)]
+    pub cpu_affinity: Option<Vec<u32>>,
+    /// Resource limits; what is not named stays the runner's.
+    #[serde(default)]
+    pub rlimits: Vec<RlimitPlan>,
+    /// Where stdout and stderr go.
+    pub log: LogPlan,
+}
+
+/// The files to try for a program's name, as execvp does it: the name itself if it has a slash,
+/// otherwise each directory of `path` (the program's own PATH). An empty directory is the
+/// working directory.
+pub fn candidates(program: &str, path: Option<&str>) -> Vec<Bytes> {
+    if program.contains('/') {
+        return vec![Bytes::from(program)];
+    }
+    // execvp's own default where PATH is not set (confstr _CS_PATH).
+    path.unwrap_or("/bin:/usr/bin")
+        .split(':')
+        .map(|dir| match dir {
+            "" => Bytes::from(format!("./{program}")),
+            dir => Bytes::from(format!("{}/{program}", dir.trim_end_matches('/'))),
+        })
+        .collect()
+}
+
+/// From the daemon to the runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// The first words. Answered by [`Notice::Welcome`] and all unacknowledged events. A newer
+    /// connection that says Hello takes the place of an older one.
+    Hello {
+        /// [`PROTOCOL`] of the daemon.
+        protocol: u32,
+    },
+    /// Start a program. Answered by `Spawned` or `SpawnFailed`.
+    Spawn(Box<SpawnPlan>),
+    /// Send the signal to the main process; what it leaves behind when it ends gets the signal
+    /// too and may live until `KillTree`.
+    Terminate {
+        /// Which start.
+        id: InstanceId,
+        /// The signal.
+        signal: i32,
+    },
+    /// Kill everything of this start with SIGKILL.
+    KillTree {
+        /// Which start.
+        id: InstanceId,
+    },
+    /// Send a signal to the main process and change nothing else.
+    Signal {
+        /// Which start.
+        id: InstanceId,
+        /// The signal.
+        signal: i32,
+    },
+    /// The daemon has taken all events up to this number to heart.
+    Ack {
+        /// The last such event's number.
+        upto: u64,
+    },
+    /// What happens when this connection ends: `stop_all`: everything gets SIGTERM, a second
+    /// later SIGKILL, and the runner goes too. Holds for this connection; default false.
+    SetLastWill {
+        /// Whether to stop everything.
+        stop_all: bool,
+    },
+    /// Go as soon as nothing lives. Events that were not acknowledged are dropped then.
+    Shutdown,
+}
+
+/// How the runner keeps hold of everything that an instance starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TreeMode {
+    /// One cgroup for each start, below this directory.
+    Cgroup {
+        /// The directory.
+        path: String,
+    },
+    /// Sessions, process groups and adoption of orphans.
+    ProcessGroups {
+        /// Why there are no cgroups.
+        reason: String,
+    },
+}
+
+/// A start that the runner knows: its process was started and no daemon has acknowledged its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which start.
+    pub id: InstanceId,
+    /// The main process's number.
+    pub pid: u32,
+    /// The unit it belongs to.
+    pub unit: UnitKey,
+    /// The instance's name.
+    pub instance: String,
+    /// It has ended: its `Exited` is among the events that follow.
+    #[serde(default)]
+    pub ended: bool,
+}
+
+/// What became of a start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The program runs (execve has succeeded).
+    Spawned {
+        /// Which start.
+        id: InstanceId,
+        /// The main process's number.
+        pid: u32,
+    },
+    /// The program could not be started; nothing of it is left.
+    SpawnFailed {
+        /// Which start.
+        id: InstanceId,
+        /// The whole reason, for people.
+        message: String,
+    },
+    /// The main process has ended, nothing of it lives, and its output is in its log.
+    Exited {
+        /// Which start.
+        id: InstanceId,
+        /// How the main process ended.
+        exit: Exit,
+        /// When the main process ended.
+        at: Mono,
+    },
+}
+
+impl Outcome {
+    /// Which start it is about.
+    pub fn id(&self) -> InstanceId {
+        match self {
+            Outcome::Spawned { id, .. }
+            | Outcome::SpawnFailed { id, .. }
+            | Outcome::Exited { id, .. } => *id,
+        }
+    }
+
+    /// Whether it is the last that is heard of the start.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Outcome::Spawned { .. } => false,
+            Outcome::SpawnFailed { .. } | Outcome::Exited { .. } => true,
+        }
+    }
+}
+
+impl From<Outcome> for Event {
+    fn from(outcome: Outcome) -> Event {
+        match outcome {
+            Outcome::Spawned { id, pid } => Event::Spawned { id, pid },
+            Outcome::SpawnFailed { id, message } => Event::SpawnFailed { id, message },
+            Outcome::Exited { id, exit, at } => Event::Exited { id, exit, at },
+        }
+    }
+}
+
+/// What a runner says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`PROTOCOL`] of the runner.
+    pub protocol: u32,
+    /// The runner's process number.
+    pub pid: u32,
+    /// How trees are held.
+    pub mode: TreeMode,
+    /// Every start that was spawned and whose end no daemon has acknowledged.
+    pub living: Vec<Held>,
+    /// How many unacknowledged events follow at once.
+    pub pending: u64,
+}
+
+/// From the runner to the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// The answer to Hello.
+    Welcome(Box<Welcome>),
+    /// Something became of a start.
+    Event {
+        /// Its number, for `Ack`.
+        seq: u64,
+        /// What it is.
+        outcome: Outcome,
+    },
+    /// Something that people should know and that changes nothing (output that could not be
+    /// written). Not numbered; lost if no daemon listens.
+    Warning {
+        /// The unit it is about.
+        unit: UnitKey,
+        /// The instance it is about.
+        instance: String,
+        /// What is the matter.
+        message: String,
+    },
+}
+
+/// Why a frame cannot be read or made. The connection is of no use after it.
+#[derive(Debug)]
+pub enum FrameError {
+    /// Longer than [`FRAME_MAX`]; the length.
+    TooLong(usize),
+    /// Not a message of this protocol.
+    Json(serde_json::Error),
+    /// The peer speaks this other version.
+    Version(u32),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::TooLong(len) => {
+                write!(f, "a message of {len} bytes (at most {FRAME_MAX} are allowed)")
+            }
+            FrameError::Json(error) => write!(f, "not a message of this protocol: {error}"),
+            FrameError::Version(theirs) => write!(
+                f,
+                "the peer speaks version {theirs} of the runner's protocol, this is {PROTOCOL}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+impl From<FrameError> for std::io::Error {
+    fn from(error: FrameError) -> Self {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, error)
+    }
+}
+
+/// A message as a frame.
+///
+/// # Errors
+/// [`FrameError::TooLong`]: a plan with an enormous environment, say. Nothing was sent then.
+pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, FrameError> {
+    let mut frame = vec![0; 4];
+    serde_json::to_writer(&mut frame, message).map_err(FrameError::Json)?;
+    let len = frame.len() - 4;
+    match u32::try_from(len) {
+        Ok(short) if len <= FRAME_MAX => {
+            for (place, byte) in frame.iter_mut().zip(short.to_le_bytes()) {
+                *place = byte;
+            }
+            Ok(frame)
+        }
+        _ => Err(FrameError::TooLong(len)),
+    }
+}
+
+/// Cuts a stream of bytes into messages.
+#[derive(Debug)]
+pub struct Decoder<M> {
+    buffer: Vec<u8>,
+    /// Everything before it has been taken.
+    start: usize,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M> Default for Decoder<M> {
+    fn default() -> Self {
+        Decoder { buffer: Vec::new(), start: 0, message: PhantomData }
+    }
+}
+
+impl<M: DeserializeOwned> Decoder<M> {
+    /// An empty one.
+    pub fn new() -> Self {
+        Decoder::default()
+    }
+
+    /// Adds bytes that have arrived.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, if there is one.
+    ///
+    /// # Errors
+    /// The peer sent something that is no message: end the connection.
+    pub fn next_message(&mut self) -> Result<Option<M>, FrameError> {
+        let rest = self.buffer.get(self.start..).unwrap_or_default();
+        let Some((head, body)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let len = u32::from_le_bytes(*head) as usize;
+        if len > FRAME_MAX {
+            return Err(FrameError::TooLong(len));
+        }
+        let Some(text) = body.get(..len) else { return Ok(None) };
+        let message = serde_json::from_slice(text).map_err(FrameError::Json)?;
+        self.start += 4 + len;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+            // One enormous message must not be paid for ever after.
+            self.buffer.shrink_to(64 << 10);
+        }
+        Ok(Some(message))
+    }
+}
+
+/// Refuses a peer that speaks another version.
+///
+/// # Errors
+/// [`FrameError::Version`].
+pub fn check_version(theirs: u32) -> Result<(), FrameError> {
+    if theirs == PROTOCOL { Ok(()) } else { Err(FrameError::Version(theirs)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::{Kind, UnitName};
+
+    fn plan() -> SpawnPlan {
+        SpawnPlan {
+            id: InstanceId { slot: 7, generation: 2 },
+            unit: UnitKey::new(Kind::Deployment, UnitName::new("api").unwrap()),
+            instance: "api-x-y".into(),
+            candidates: candidates("true", Some("/bin:")),
+            argv: vec![Bytes::from("true"), Bytes::from(vec![0xff, b'x'])],
+            envp: vec![Bytes::from("A=ä\n\"")],
+            cwd: Bytes::from("/"),
+            credentials: None,
+            umask: Some(0o22),
+            nice: None,
+            oom_score_adj: None,
+            cpu_affinity: None,
+            rlimits: vec![RlimitPlan { resource: "core".into(), soft: Some(0), hard: None }],
+            log: LogPlan::File { path: Bytes::from("/x.log"), max_size: 10, max_files: 2 },
+        }
+    }
+
+    #[test]
+    fn messages_survive_the_wire_in_any_cut() {
+        let id = InstanceId { slot: 1 << 40, generation: 1 };
+        let all = vec![
+            Command::Hello { protocol: PROTOCOL },
+            Command::Spawn(Box::new(plan())),
+            Command::Terminate { id, signal: 15 },
+            Command::KillTree { id },
+            Command::Signal { id, signal: 1 },
+            Command::Ack { upto: u64::MAX },
+            Command::SetLastWill { stop_all: true },
+            Command::Shutdown,
+        ];
+        let bytes: Vec<u8> = all.iter().flat_map(|c| encode(c).unwrap()).collect();
+        for cut in [1, 3, 4, 5, 64, bytes.len()] {
+            let mut decoder = Decoder::<Command>::new();
+            let mut got = Vec::new();
+            for piece in bytes.chunks(cut) {
+                decoder.feed(piece);
+                while let Some(message) = decoder.next_message().unwrap() {
+                    got.push(message);
+                }
+            }
+            assert_eq!(got, all, "cut into pieces of {cut}");
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_is_an_error() {
+        let mut decoder = Decoder::<Command>::new();
+        decoder.feed(&u32::MAX.to_le_bytes());
+        assert!(matches!(decoder.next_message(), Err(FrameError::TooLong(_))));
+        let mut decoder = Decoder::<Command>::new();
+        decoder.feed(&3u32.to_le_bytes());
+        decoder.feed(b"{}}");
+        assert!(matches!(decoder.next_message(), Err(FrameError::Json(_))));
+        let long = Command::Spawn(Box::new(SpawnPlan {
+            argv: vec![Bytes::from("x".repeat(FRAME_MAX))],
+            ..plan()
+        }));
+        assert!(matches!(encode(&long), Err(FrameError::TooLong(_))));
+    }
+
+    #[test]
+    fn fields_may_be_added() {
+        let text = br#"{"hello":{"protocol":1,"new":true}}"#;
+        let mut decoder = Decoder::<Command>::new();
+        decoder.feed(&(text.len() as u32).to_le_bytes());
+        decoder.feed(text);
+        assert_eq!(decoder.next_message().unwrap(), Some(Command::Hello { protocol: 1 }));
+    }
+
+    #[test]
+    fn candidates_are_those_of_execvp() {
+        let text = |list: Vec<Bytes>| list.iter().map(Bytes::to_text).collect::<Vec<_>>();
+        assert_eq!(text(candidates("./x", Some("/bin"))), ["./x"]);
+        assert_eq!(text(candidates("x", Some("/a/::b"))), ["/a/x", "./x", "b/x"]);
+        assert_eq!(text(candidates("x", None)), ["/bin/x", "/usr/bin/x"]);
+    }
+}
