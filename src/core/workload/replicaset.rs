@@ -1,1 +1,0 @@
-//! ReplicaSets, under the hood of deployments.
