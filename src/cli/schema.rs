@@ -1,12 +1,22 @@
 //! `wsup schema`.
+//!
+//! Responsible for printing the JSON Schema of unit files; what it says is `unit::schema`'s.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Runs it.
+/// Prints the schema to standard output.
 pub fn run(_args: Args) -> ExitCode {
-    super::exit::fail(super::exit::USAGE, "`wsup schema` is not supported yet", None)
+    match std::io::stdout().write_all(crate::unit::schema::json_schema().as_bytes()) {
+        Ok(()) => ExitCode::from(super::exit::OK),
+        Err(error) => super::exit::fail(
+            super::exit::FAILED,
+            &format!("cannot write to standard output: {error}"),
+            None,
+        ),
+    }
 }

@@ -1,8 +1,9 @@
 //! Small things that both processes use.
 //!
-//! Responsible for clocks, sockets by path, peers and users. Must not know units, instances or
-//! any policy.
+//! Responsible for clocks, sockets by path, peers, users and the search for unit files. Must not
+//! know what is in a unit, instances or any policy.
 
 pub mod clock;
 pub mod socket;
 pub mod user;
+pub mod unit_files;

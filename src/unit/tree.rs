@@ -1,0 +1,190 @@
+//! A parsed file as an owned tree in which every key and value knows its place.
+//!
+//! Responsible for turning TOML into [`Node`]s and for merging drop-ins over a unit. Must not know
+//! which keys exist: that is `keys`.
+
+use std::ops::Range;
+use toml::de::{DeTable, DeValue};
+
+/// A stretch of one of the files that a unit is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// 0 is the unit's own file, n its nth drop-in.
+    pub(super) file: usize,
+    /// Byte offsets into that file.
+    pub(super) span: Range<usize>,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) at: Place,
+}
+
+/// What a value is.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Text(String),
+    Int(i64),
+    /// An integer that 64 bits do not hold.
+    HugeInt,
+    Float(f64),
+    Bool(bool),
+    Datetime,
+    List(Vec<Node>),
+    Table(Table),
+}
+
+impl Value {
+    /// The type's name, with its article, for messages.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Value::Text(_) => "a string",
+            Value::Int(_) | Value::HugeInt => "a whole number",
+            Value::Float(_) => "a decimal number",
+            Value::Bool(_) => "a boolean",
+            Value::Datetime => "a date",
+            Value::List(_) => "an array",
+            Value::Table(_) => "a table",
+        }
+    }
+}
+
+impl Node {
+    /// The text, if it is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// The integer, if it is one.
+    pub(super) fn as_int(&self) -> Option<i64> {
+        if let Value::Int(number) = self.value { Some(number) } else { None }
+    }
+
+    /// The boolean, if it is one.
+    pub(super) fn as_bool(&self) -> Option<bool> {
+        if let Value::Bool(flag) = self.value { Some(flag) } else { None }
+    }
+
+    /// The number, whole or decimal.
+    pub(super) fn as_number(&self) -> Option<f64> {
+        match self.value {
+            Value::Int(number) => Some(number as f64),
+            Value::Float(number) => Some(number),
+            Value::Text(_)
+            | Value::HugeInt
+            | Value::Bool(_)
+            | Value::Datetime
+            | Value::List(_)
+            | Value::Table(_) => None,
+        }
+    }
+
+    /// The elements; none if it is not an array.
+    pub(super) fn items(&self) -> &[Node] {
+        if let Value::List(items) = &self.value { items } else { &[] }
+    }
+
+    /// The table, if it is one.
+    pub(super) fn as_table(&self) -> Option<&Table> {
+        if let Value::Table(table) = &self.value { Some(table) } else { None }
+    }
+}
+
+/// One `key = value`.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_at: Place,
+    pub(super) node: Node,
+}
+
+/// Entries in the order in which they stand.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Table {
+    /// The entry of a key.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.node)
+    }
+
+    /// Lays `over` over this: tables are merged key by key, everything else is replaced whole.
+    pub(super) fn merge(&mut self, over: Table) {
+        for new in over.entries {
+            let Some(old) = self.entries.iter_mut().find(|entry| entry.key == new.key) else {
+                self.entries.push(new);
+                continue;
+            };
+            match (&mut old.node.value, new.node.value) {
+                (Value::Table(below), Value::Table(above)) => below.merge(above),
+                (slot, value) => {
+                    *slot = value;
+                    old.key_at = new.key_at;
+                    old.node.at = new.node.at;
+                }
+            }
+        }
+    }
+}
+
+/// A complaint of the TOML parser.
+pub(super) struct SyntaxError {
+    pub(super) message: String,
+    pub(super) at: Place,
+}
+
+/// Parses a file. What is well-formed survives beside the errors.
+pub(super) fn parse(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let errors = errors
+        .into_iter()
+        .map(|error| SyntaxError {
+            message: error.message().to_owned(),
+            at: Place { file, span: error.span().unwrap_or(0..0) },
+        })
+        .collect();
+    (from_table(table.get_ref(), file), errors)
+}
+
+fn from_table(table: &DeTable<'_>, file: usize) -> Table {
+    let mut entries: Vec<Entry> = table
+        .iter()
+        .map(|(key, value)| Entry {
+            key: key.get_ref().to_string(),
+            key_at: Place { file, span: key.span() },
+            node: from_value(value.get_ref(), Place { file, span: value.span() }),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_at.span.start);
+    Table { entries }
+}
+
+fn from_value(value: &DeValue<'_>, at: Place) -> Node {
+    let file = at.file;
+    let value = match value {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::HugeInt, Value::Int)
+        }
+        DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Datetime(_) => Value::Datetime,
+        DeValue::Array(items) => Value::List(
+            items
+                .iter()
+                .map(|item| from_value(item.get_ref(), Place { file, span: item.span() }))
+                .collect(),
+        ),
+        DeValue::Table(table) => Value::Table(from_table(table, file)),
+    };
+    Node { value, at }
+}
