@@ -7,30 +7,43 @@
 //! No I/O, no clock, no randomness, no threads, no logging: time and entropy are inputs.
 
 pub mod action;
+mod apply;
 pub mod event;
 pub mod id;
 pub mod instance;
+pub mod invariant;
+pub mod managed;
 pub mod record;
 pub mod report;
 pub mod request;
+mod requests;
+mod restore;
 pub mod schedule;
+mod settle;
+mod show;
 pub mod signal;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 pub mod time;
+mod timers;
 pub mod view;
 pub mod workload;
 
 use action::Action;
-use event::{Event, Found, UnitsRead};
-use id::{UnitKey, UnitName};
+use event::Event;
+use id::{InstanceId, UnitKey, UnitName};
+use instance::{Input, Instance};
+use managed::Unit;
+use report::{Field, Reason, Report, Severity};
 use request::Answer;
 use schedule::Zones;
 use spec::UnitSpec;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use time::{Mono, Now};
-use view::{Change, InstanceView, InvalidView, UnitView};
-use workload::HistoryEntry;
+use timers::{Timer, Timers};
+use workload::Note;
 
 /// What the core is told once, at its start.
 #[derive(Clone)]
@@ -49,28 +62,92 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Core {
     config: Config,
+    /// Everything by identity. Ordered maps, so that the same inputs give the same outputs.
+    units: BTreeMap<UnitKey, Unit>,
+    instances: BTreeMap<u64, Instance>,
+    /// Instances by name, for operators; two units of different kinds may use one name.
+    names: BTreeMap<String, BTreeSet<u64>>,
+    /// Units removed by hand while their file is still there: the file's version of then.
+    tombstones: BTreeMap<UnitKey, UnitSpec>,
+    /// Files that are invalid and have no last good version.
+    invalid: BTreeMap<UnitKey, String>,
+    /// Units that something happened to since the last settle.
+    dirty: BTreeSet<UnitKey>,
+    /// Instances whose memory must be stored.
+    changed: BTreeSet<u64>,
+    timers: Timers,
     actions: VecDeque<Action>,
+    /// State of the generator of names (splitmix64).
+    random: u64,
+    /// Counts the daemon's lives: the high half of slots.
+    epoch: u32,
+    next_slot: u32,
+    version: u64,
+    shutdown: Option<Shutdown>,
+    /// The unit files were read at least once in this life.
+    files_read: bool,
+}
+
+/// How far the daemon's end has come: kinds are stopped in this order, each when all before it
+/// are gone, so that servers go before the databases that they use and agents watch to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Shutdown {
+    Servers,
+    Databases,
+    Agents,
+    Done,
 }
 
 impl Core {
     /// An empty core.
     pub fn new(config: Config) -> Core {
-        Core { config, actions: VecDeque::new() }
-    }
-
-    /// Takes up what an earlier daemon left. To be called once, before any event.
-    pub fn restore(&mut self, _now: Now, _found: Found) {
-        let _ = &self.config;
+        Core {
+            random: config.seed,
+            config,
+            units: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            names: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            invalid: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            timers: Timers::default(),
+            actions: VecDeque::new(),
+            epoch: 1,
+            next_slot: 0,
+            version: 0,
+            shutdown: None,
+            files_read: false,
+        }
     }
 
     /// Takes one event. A request is answered; the answer is `None` for all other events.
-    pub fn handle(&mut self, _now: Now, _event: Event) -> Option<Answer> {
+    pub fn handle(&mut self, now: Now, event: Event) -> Option<Answer> {
+        match event {
+            Event::Tick => self.tick(now),
+            Event::ClockStepped => self.clock_stepped(),
+            Event::Spawned { id, pid } => self.step_started(now, id, Input::Spawned { pid }),
+            Event::SpawnFailed { id, message } => {
+                self.step_started(now, id, Input::SpawnFailed { message: &message });
+            }
+            Event::Exited { id, exit, at } => {
+                self.step_started(now, id, Input::Exited { exit, at });
+            }
+            Event::NodesChanged { unit, nodes } => {
+                if let Some(unit_state) = self.units.get_mut(&unit)
+                    && unit_state.nodes.as_ref() != Some(&nodes)
+                {
+                    unit_state.nodes = Some(nodes);
+                    self.dirty.insert(unit);
+                }
+            }
+            Event::DataRemoved { unit, instance } => self.data_removed(unit, &instance),
+            Event::Units(read) => self.apply(now, read),
+            Event::Request(request) => return Some(self.request(now, request)),
+            Event::Shutdown => self.begin_shutdown(now),
+        }
         None
     }
-
-    /// Lets the controllers of all units that something happened to decide, until nothing more is
-    /// to be decided. To be called once after a batch of events, before the actions are taken.
-    pub fn settle(&mut self, _now: Now) {}
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
@@ -79,56 +156,114 @@ impl Core {
 
     /// When to send [`Event::Tick`].
     pub fn next_deadline(&self) -> Option<Mono> {
-        None
+        self.timers.next()
     }
 
     /// Rises whenever something that a view shows may have changed.
     pub fn version(&self) -> u64 {
-        0
+        self.version
     }
 
-    /// What applying these files would change. Changes nothing.
-    pub fn plan(&self, _read: &UnitsRead) -> Vec<Change> {
-        Vec::new()
+    fn tick(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Instance(slot) => self.step(now, slot, Input::Tick),
+                Timer::Unit(key) => {
+                    if let Some(unit) = self.units.get_mut(&key) {
+                        unit.recheck = None;
+                        self.dirty.insert(key);
+                    }
+                }
+            }
+        }
     }
 
-    /// All units, by kind and name.
-    pub fn units(&self) -> Vec<UnitView> {
-        Vec::new()
+    /// All deadlines that were computed from the wall clock are void: cronjobs' and jobs'.
+    fn clock_stepped(&mut self) {
+        self.dirty.extend(self.units.keys().cloned());
     }
 
-    /// One unit.
-    pub fn unit(&self, _key: &UnitKey) -> Option<UnitView> {
-        None
+    fn data_removed(&mut self, key: UnitKey, instance: &str) {
+        if let Some(unit) = self.units.get_mut(&key)
+            && let managed::Memory::StatefulSet(state) = &mut unit.kept.memory
+        {
+            state.data_removed(instance);
+            self.dirty.insert(key);
+        }
     }
 
-    /// Files that are invalid and have no last good version.
-    pub fn invalid_files(&self) -> Vec<InvalidView> {
-        Vec::new()
+    fn begin_shutdown(&mut self, now: Now) {
+        if self.shutdown.is_none() {
+            self.shutdown = Some(Shutdown::Servers);
+            self.report(
+                now,
+                None,
+                None,
+                Note::normal(Reason::DaemonStopping, "stopping everything"),
+            );
+            self.dirty.extend(self.units.keys().cloned());
+        }
     }
 
-    /// The spec in force: the file's with all live changes.
-    pub fn spec(&self, _key: &UnitKey) -> Option<UnitSpec> {
-        None
+    /// Gives an instance something that answers one of its starts; answers to earlier starts are
+    /// dropped here and nowhere else.
+    fn step_started(&mut self, now: Now, id: InstanceId, input: Input<'_>) {
+        match self.instances.get(&id.slot) {
+            Some(instance) if instance.generation == id.generation => {
+                self.step(now, id.slot, input);
+            }
+            Some(_) | None => {}
+        }
     }
 
-    /// Past and present templates, oldest first.
-    pub fn history(&self, _key: &UnitKey) -> Vec<HistoryEntry> {
-        Vec::new()
+    /// Adds something to tell to the actions.
+    fn report(&mut self, now: Now, unit: Option<&UnitKey>, instance: Option<&str>, note: Note) {
+        let Note { severity, reason, message, fields } = note;
+        self.actions.push_back(Action::Report(Box::new(Report {
+            time: now.wall,
+            severity,
+            reason,
+            unit: unit.cloned(),
+            instance: instance.map(str::to_owned),
+            message,
+            fields,
+        })));
     }
 
-    /// All instances, by unit and name.
-    pub fn instances(&self) -> Vec<InstanceView> {
-        Vec::new()
+    /// The next number of the generator (splitmix64, public domain algorithm by S. Vigna).
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 
-    /// The instances of one unit; of a cronjob, those of its jobs.
-    pub fn instances_of(&self, _key: &UnitKey) -> Vec<InstanceView> {
-        Vec::new()
+    /// `prefix-xxxxx`, where the suffix is drawn so that no instance and no job has the name.
+    fn fresh_name(&mut self, prefix: &str) -> String {
+        loop {
+            let name = format!("{prefix}-{}", id::suffix(self.draw()));
+            let is_job = UnitName::new(&name)
+                .is_ok_and(|n| self.units.contains_key(&UnitKey::new(id::Kind::Job, n)));
+            if !self.names.contains_key(&name) && !is_job {
+                return name;
+            }
+        }
     }
+}
 
-    /// The instance of this name.
-    pub fn instance(&self, _name: &str) -> Option<InstanceView> {
-        None
+/// A note with an instance's end of waiting, used by several modules.
+fn text(value: impl Into<String>) -> Field {
+    Field::Text(value.into())
+}
+
+/// Whether a severity is worth a person's attention.
+impl Severity {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Normal => "Normal",
+            Severity::Warning => "Warning",
+        }
     }
 }

@@ -102,6 +102,8 @@ reasons! {
     CronReplaced,
     /// A schedule cannot be followed.
     CronInvalid,
+    /// A part of the stored state cannot be read.
+    StateDamaged,
     /// The daemon started.
     DaemonStarted,
     /// The daemon found instances running.

@@ -1,0 +1,281 @@
+//! What the core remembers over the end of the daemon, and how it takes it up again.
+//!
+//! Responsible for the form of records and for judging, from the records and from what the runner
+//! holds, what became of each instance while no daemon was there. Must not do I/O: the shell
+//! brings all of it as [`Found`].
+
+use super::Core;
+use super::action::Action;
+use super::event::{Exit, Found, Living};
+use super::id::{Kind, UnitKey};
+use super::instance::restart::Streak;
+use super::instance::{End, Input, Instance, State};
+use super::managed::{Remembered, Unit};
+use super::record::Record;
+use super::report::Reason;
+use super::spec::UnitSpec;
+use super::time::Now;
+use super::timers::Timer;
+use super::workload::{Identity, Note, SetId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const META_KEY: &str = "meta";
+const UNIT_PREFIX: &str = "unit/";
+const INSTANCE_PREFIX: &str = "instance/";
+const TOMBSTONE_PREFIX: &str = "tombstone/";
+
+/// What is remembered of the core itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Meta {
+    /// Counts the daemon's lives.
+    epoch: u32,
+}
+
+/// What is remembered of an instance. Its template is found by its unit and set.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredInstance {
+    slot: u64,
+    name: String,
+    unit: UnitKey,
+    set: SetId,
+    identity: Identity,
+    created: Now,
+    generation: u32,
+    restarts: u32,
+    streak: Streak,
+    last_end: Option<End>,
+    last_failure: Option<String>,
+    initialised: bool,
+    leaving: bool,
+    held: bool,
+    state: State,
+}
+
+impl StoredInstance {
+    pub(super) fn of(instance: &Instance) -> StoredInstance {
+        StoredInstance {
+            slot: instance.slot,
+            name: instance.name.clone(),
+            unit: instance.unit.clone(),
+            set: instance.set,
+            identity: instance.identity.clone(),
+            created: instance.created,
+            generation: instance.generation,
+            restarts: instance.restarts,
+            streak: instance.streak.clone(),
+            last_end: instance.last_end,
+            last_failure: instance.last_failure.clone(),
+            initialised: instance.initialised,
+            leaving: instance.leaving,
+            held: instance.held,
+            state: instance.state.clone(),
+        }
+    }
+
+    fn into_instance(self, template: Arc<super::spec::InstanceTemplate>) -> Instance {
+        Instance {
+            slot: self.slot,
+            name: self.name,
+            unit: self.unit,
+            set: self.set,
+            template,
+            identity: self.identity,
+            created: self.created,
+            generation: self.generation,
+            restarts: self.restarts,
+            streak: self.streak,
+            last_end: self.last_end,
+            last_failure: self.last_failure,
+            initialised: self.initialised,
+            leaving: self.leaving,
+            held: self.held,
+            state: self.state,
+        }
+    }
+}
+
+impl Core {
+    /// Takes up what an earlier daemon left. To be called once, before any event. A record that
+    /// cannot be read is reported and left alone: it costs that one thing.
+    pub fn restore(&mut self, now: Now, found: Found) {
+        self.restore_epoch(&found.records);
+        for record in found.records.iter().filter(|r| r.key.starts_with(UNIT_PREFIX)) {
+            self.restore_unit(now, record);
+        }
+        for record in found.records.iter().filter(|r| r.key.starts_with(TOMBSTONE_PREFIX)) {
+            if let Some(spec) = self.decode::<UnitSpec>(now, record) {
+                self.tombstones.insert(spec.key.clone(), spec);
+            }
+        }
+        self.link_jobs();
+        for record in found.records.iter().filter(|r| r.key.starts_with(INSTANCE_PREFIX)) {
+            self.restore_instance(now, record);
+        }
+        let adopted = self.judge_instances(now, &found.living);
+        self.report(now, None, None, Note::normal(Reason::DaemonStarted, "started"));
+        if adopted > 0 {
+            let what = if adopted == 1 { "instance" } else { "instances" };
+            let note =
+                Note::normal(Reason::DaemonAdopted, format!("found {adopted} {what} running"))
+                    .with_int("instances", i64::try_from(adopted).unwrap_or(i64::MAX));
+            self.report(now, None, None, note);
+        }
+        self.dirty.extend(self.units.keys().cloned());
+        let daemonsets: Vec<UnitSpec> = self
+            .units
+            .values()
+            .filter(|unit| unit.kept.file.kind() == Kind::DaemonSet)
+            .map(|unit| unit.kept.file.clone())
+            .collect();
+        for spec in daemonsets {
+            self.watch_nodes(&spec);
+        }
+    }
+
+    fn restore_epoch(&mut self, records: &[Record]) {
+        let last = records
+            .iter()
+            .find(|record| record.key == META_KEY)
+            .and_then(|record| serde_json::from_slice::<Meta>(&record.value).ok())
+            .map_or(0, |meta| meta.epoch);
+        // Also above every slot in sight, should the durable store have been lost.
+        let seen = records
+            .iter()
+            .filter_map(|record| record.key.strip_prefix(INSTANCE_PREFIX)?.parse::<u64>().ok())
+            .map(|slot| u32::try_from(slot >> 32).unwrap_or(u32::MAX))
+            .max()
+            .unwrap_or(0);
+        self.epoch = last.max(seen).wrapping_add(1).max(1);
+        let value = encode(&Meta { epoch: self.epoch });
+        let record = Record { key: META_KEY.to_owned(), value, durable: true };
+        self.actions.push_back(Action::Put(record));
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&mut self, now: Now, record: &Record) -> Option<T> {
+        match serde_json::from_slice(&record.value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let message = format!("stored record `{}` cannot be read: {error}", record.key);
+                self.report(now, None, None, Note::warning(Reason::StateDamaged, message));
+                None
+            }
+        }
+    }
+
+    fn restore_unit(&mut self, now: Now, record: &Record) {
+        let Some(kept) = self.decode::<Remembered>(now, record) else { return };
+        let mut unit = Unit::from_kept(kept);
+        unit.stored = digest(&record.value);
+        self.units.insert(unit.kept.file.key.clone(), unit);
+    }
+
+    fn link_jobs(&mut self) {
+        let owned: Vec<(UnitKey, UnitKey)> = self
+            .units
+            .iter()
+            .filter_map(|(key, unit)| Some((unit.kept.owner.clone()?, key.clone())))
+            .collect();
+        for (owner, job) in owned {
+            match self.units.get_mut(&owner) {
+                Some(cron) => {
+                    cron.jobs.insert(job);
+                }
+                // The cronjob is gone; its job goes too.
+                None => self.delete_unit(&job),
+            }
+        }
+    }
+
+    fn restore_instance(&mut self, now: Now, record: &Record) {
+        let Some(stored) = self.decode::<StoredInstance>(now, record) else { return };
+        let (key, slot) = (stored.unit.clone(), stored.slot);
+        let Some(unit) = self.units.get_mut(&key) else {
+            self.actions.push_back(Action::Drop { key: record.key.clone(), durable: false });
+            return;
+        };
+        let template = unit.kept.memory.template_of(stored.set).unwrap_or(&unit.spec.template);
+        let instance = stored.into_instance(Arc::clone(template));
+        unit.instances.insert(slot);
+        self.names.entry(instance.name.clone()).or_default().insert(slot);
+        self.timers.set(Timer::Instance(slot), instance.deadline());
+        self.instances.insert(slot, instance);
+    }
+
+    /// Compares what is remembered with what the runner holds. Returns how many processes live.
+    fn judge_instances(&mut self, now: Now, living: &[Living]) -> usize {
+        let held: BTreeMap<_, u32> = living.iter().map(|l| (l.id, l.pid)).collect();
+        let mut adopted = 0;
+        let slots: Vec<u64> = self.instances.keys().copied().collect();
+        for slot in slots {
+            let Some(instance) = self.instances.get(&slot) else { continue };
+            let pid = held.get(&instance.id()).copied();
+            let starting = matches!(instance.state, State::Starting { .. });
+            match pid {
+                Some(pid) => {
+                    adopted += 1;
+                    if starting {
+                        self.step(now, slot, Input::Spawned { pid });
+                    }
+                }
+                None if !instance.has_process() => {}
+                // Its start was never asked for, or asked of a runner that is gone: nothing of
+                // it lives, and nothing says that it ever did.
+                None if starting => self.begin_again(now, slot),
+                // The runner that held it is gone, and with it all knowledge of how it ended.
+                None => self.step(now, slot, Input::Exited { exit: Exit::Unknown, at: now.mono }),
+            }
+        }
+        for id in held.keys() {
+            let known =
+                self.instances.get(&id.slot).is_some_and(|i| i.id() == *id && i.has_process());
+            if !known {
+                self.actions.push_back(Action::KillTree { id: *id });
+            }
+        }
+        adopted
+    }
+
+    fn begin_again(&mut self, now: Now, slot: u64) {
+        let Some(instance) = self.instances.get_mut(&slot) else { return };
+        instance.state = State::Pending { why: super::instance::Waiting::New };
+        let input = if instance.leaving { Input::Leave } else { Input::Begin };
+        self.step(now, slot, input);
+    }
+}
+
+/// The key of a unit's record.
+pub(super) fn unit_record_key(key: &UnitKey) -> String {
+    format!("{UNIT_PREFIX}{key}")
+}
+
+/// The key of an instance's record.
+pub(super) fn instance_record_key(slot: u64) -> String {
+    format!("{INSTANCE_PREFIX}{slot}")
+}
+
+/// The key of the record of a unit that was removed by hand.
+pub(super) fn tombstone_record_key(key: &UnitKey) -> String {
+    format!("{TOMBSTONE_PREFIX}{key}")
+}
+
+/// A record's value. The types that are stored have text keys and plain numbers only, so that
+/// this cannot fail; should it ever, the record reads as damaged rather than as something else.
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// The same as a tree of values.
+pub(super) fn to_value<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// A digest to tell whether a record changed (64-bit FNV-1a). A chance agreement would leave an
+/// older record in the store until the next change: 1 in 2^64 per change.
+pub(super) fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

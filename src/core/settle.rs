@@ -1,0 +1,526 @@
+//! Letting the controllers decide, and carrying out inside the core what they intend.
+//!
+//! Responsible for the turn: every unit that something happened to is reconciled until it intends
+//! nothing more, then what changed is given to the store. Must not contain a rule of any kind of
+//! unit.
+
+use super::action::{Action, DataDir, Spawn};
+use super::id::{Kind, UnitKey, UnitName};
+use super::instance::{Effect, Input, Instance, Program, State};
+use super::managed::{Memory, Unit};
+use super::record::Record;
+use super::report::Reason;
+use super::spec::{UnitSpec, WorkloadSpec};
+use super::time::Now;
+use super::timers::Timer;
+use super::workload::cronjob::ObservedJob;
+use super::workload::{
+    Context, Identity, Intent, Mode, NewJob, NewName, Note, Observed, Outcome, SetId, cronjob,
+    daemonset, deployment, job, statefulset,
+};
+use super::{Core, Shutdown, restore};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One unit is reconciled at most so often in one turn. Each step makes or removes up to
+/// `workload::BURST` instances, so this is far above what any unit needs; a controller that never
+/// comes to rest is a fault that must not hang the daemon.
+const ROUNDS_MAX: usize = 10_000;
+
+impl Core {
+    /// Lets the controllers of all units that something happened to decide, until nothing more is
+    /// to be decided. To be called once after a batch of events, before the actions are taken.
+    pub fn settle(&mut self, now: Now) {
+        let mut touched = false;
+        loop {
+            while let Some(key) = self.dirty.pop_first() {
+                touched = true;
+                self.settle_unit(now, &key);
+            }
+            if !self.advance_shutdown() {
+                break;
+            }
+        }
+        touched |= !self.changed.is_empty();
+        self.store_changed_instances();
+        if touched {
+            self.version = self.version.saturating_add(1);
+        }
+    }
+
+    fn settle_unit(&mut self, now: Now, key: &UnitKey) {
+        for _ in 0..ROUNDS_MAX {
+            self.dirty.remove(key);
+            let Some(outcome) = self.reconcile(now, key) else { return };
+            let at_rest = outcome.intents.is_empty();
+            let (gone, recheck) = (outcome.gone, outcome.recheck);
+            for intent in outcome.intents {
+                self.carry_out(now, key, intent);
+            }
+            if gone {
+                self.unit_gone(now, key);
+                return;
+            }
+            if at_rest && !self.dirty.contains(key) {
+                let Some(unit) = self.units.get_mut(key) else { return };
+                unit.recheck = recheck.map(|at| at.max(now.mono.plus(super::time::Millis(1))));
+                self.timers.set(Timer::Unit(key.clone()), unit.recheck);
+                break;
+            }
+        }
+        self.store_unit(key);
+        self.tell_owner(key);
+    }
+
+    fn tell_owner(&mut self, key: &UnitKey) {
+        if let Some(owner) = self.units.get(key).and_then(|unit| unit.kept.owner.clone()) {
+            self.dirty_if_changed(owner, key);
+        }
+    }
+
+    /// A cronjob is called again only when one of its jobs began to exist, ended or went.
+    fn dirty_if_changed(&mut self, owner: UnitKey, job: &UnitKey) {
+        let finished = self.units.get(job).is_some_and(|unit| match &unit.kept.memory {
+            Memory::Job(state) => state.finished().is_some(),
+            Memory::Deployment(_)
+            | Memory::StatefulSet(_)
+            | Memory::DaemonSet(_)
+            | Memory::CronJob(_) => false,
+        });
+        if finished && self.units.contains_key(&owner) {
+            self.dirty.insert(owner);
+        }
+    }
+
+    /// Whether a unit is to run now.
+    pub(super) fn mode_of(&self, unit: &Unit) -> Mode {
+        if unit.kept.deleting {
+            return Mode::Deleting;
+        }
+        let owner_stopped = unit
+            .kept
+            .owner
+            .as_ref()
+            .and_then(|owner| self.units.get(owner))
+            .is_some_and(|owner| owner.kept.overrides.stopped);
+        let stopped = unit.kept.overrides.stopped
+            || owner_stopped
+            || unit.kept.rerun
+            || !self.selected(&unit.spec)
+            || self.shutdown.is_some_and(|stage| stage >= stage_of(unit.kept.file.kind()));
+        if stopped { Mode::Stopped } else { Mode::Run }
+    }
+
+    /// Whether this node's labels hold all that the unit asks for.
+    pub(super) fn selected(&self, spec: &UnitSpec) -> bool {
+        spec.node_selector.iter().all(|(k, v)| self.config.node_labels.get(k) == Some(v))
+    }
+
+    fn reconcile(&mut self, now: Now, key: &UnitKey) -> Option<Outcome> {
+        let mode = self.mode_of(self.units.get(key)?);
+        let observed = self.observe(key);
+        let jobs = self.observe_jobs(key);
+        let zones = Arc::clone(&self.config.zones);
+        let unit = self.units.get_mut(key)?;
+        let spec = Arc::clone(&unit.spec);
+        let context = Context { name: key.name.as_str(), template: &spec.template, mode, now };
+        let outcome = match (&spec.workload, &mut unit.kept.memory) {
+            (WorkloadSpec::Deployment(spec), Memory::Deployment(state)) => {
+                deployment::reconcile(spec, &context, state, &observed)
+            }
+            (WorkloadSpec::StatefulSet(spec), Memory::StatefulSet(state)) => {
+                statefulset::reconcile(spec, &context, state, &observed)
+            }
+            (WorkloadSpec::DaemonSet(spec), Memory::DaemonSet(state)) => match &unit.nodes {
+                Some(nodes) => daemonset::reconcile(spec, &context, state, &observed, nodes),
+                // Until the nodes are known nothing is missing and nothing is too many.
+                None if mode == Mode::Run => Outcome::default(),
+                None => daemonset::reconcile(spec, &context, state, &observed, &BTreeMap::new()),
+            },
+            (WorkloadSpec::Job(spec), Memory::Job(state)) => {
+                let busy = observed.iter().any(|o| o.active() || o.terminating);
+                if unit.kept.rerun && !busy {
+                    unit.kept.rerun = false;
+                    *state = job::State::default();
+                    self.dirty.insert(key.clone());
+                    return Some(forget_all(&observed));
+                }
+                job::reconcile(spec, &context, state, &observed)
+            }
+            (WorkloadSpec::CronJob(spec), Memory::CronJob(state)) => {
+                cronjob::reconcile(spec, &context, state, &jobs, unit.kept.created, &*zones)
+            }
+            // A unit's memory is made from its kind, and a unit never changes its kind.
+            (
+                WorkloadSpec::Deployment(_)
+                | WorkloadSpec::StatefulSet(_)
+                | WorkloadSpec::DaemonSet(_)
+                | WorkloadSpec::Job(_)
+                | WorkloadSpec::CronJob(_),
+                memory,
+            ) => {
+                *memory = Memory::new(key.kind);
+                Outcome::default()
+            }
+        };
+        Some(outcome)
+    }
+
+    fn observe(&self, key: &UnitKey) -> Vec<Observed> {
+        let Some(unit) = self.units.get(key) else { return Vec::new() };
+        unit.instances
+            .iter()
+            .filter_map(|slot| self.instances.get(slot))
+            .map(|instance| Observed {
+                slot: instance.slot,
+                name: instance.name.clone(),
+                set: instance.set,
+                identity: instance.identity.clone(),
+                phase: instance.phase(),
+                ready_since: instance.ready_since(),
+                terminating: instance.leaving,
+                created: instance.created.mono,
+                restarts: instance.restarts,
+                exit: instance.last_end.map(|end| end.exit),
+                ended: instance.last_end.map(|end| end.at),
+            })
+            .collect()
+    }
+
+    fn observe_jobs(&self, key: &UnitKey) -> Vec<ObservedJob> {
+        if key.kind != Kind::CronJob {
+            return Vec::new();
+        }
+        // Its own jobs, and those whose name it would use but that belong to somebody else.
+        let first = UnitKey::new(Kind::Job, key.name.clone());
+        let prefix = format!("{}-", key.name);
+        let by_name = self
+            .units
+            .range(first..)
+            .take_while(|(k, _)| {
+                k.kind == Kind::Job && (k.name == key.name || k.name.as_str().starts_with(&prefix))
+            })
+            .filter(|(k, _)| k.name != key.name);
+        let triggered = self.units.get(key).into_iter().flat_map(|cron| {
+            cron.jobs
+                .iter()
+                .filter(|job| !job.name.as_str().starts_with(&prefix))
+                .filter_map(|job| self.units.get_key_value(job))
+        });
+        by_name
+            .chain(triggered)
+            .map(|(job_key, job)| {
+                let (finished, started) = match &job.kept.memory {
+                    Memory::Job(state) => (state.finished(), state.started()),
+                    Memory::Deployment(_)
+                    | Memory::StatefulSet(_)
+                    | Memory::DaemonSet(_)
+                    | Memory::CronJob(_) => (None, None),
+                };
+                ObservedJob {
+                    name: job_key.name.to_string(),
+                    finished,
+                    started,
+                    terminating: job.kept.deleting,
+                    scheduled: job.kept.scheduled,
+                    owned: job.kept.owner.as_ref() == Some(key),
+                }
+            })
+            .collect()
+    }
+
+    fn carry_out(&mut self, now: Now, key: &UnitKey, intent: Intent) {
+        match intent {
+            Intent::Create { set, name, identity } => self.create(now, key, set, name, identity),
+            Intent::Delete { slot } | Intent::Forget { slot } => {
+                self.step(now, slot, Input::Leave);
+            }
+            Intent::RemoveData { instance } => {
+                let base = self.units.get(key).and_then(|unit| match &unit.spec.workload {
+                    WorkloadSpec::StatefulSet(s) => s.data_dir.clone(),
+                    WorkloadSpec::Deployment(_)
+                    | WorkloadSpec::DaemonSet(_)
+                    | WorkloadSpec::Job(_)
+                    | WorkloadSpec::CronJob(_) => None,
+                });
+                self.actions.push_back(Action::RemoveData {
+                    unit: key.clone(),
+                    dir: DataDir { base, instance },
+                });
+            }
+            Intent::CreateJob(job) => {
+                self.create_job(now, key, job);
+            }
+            Intent::DeleteJob { name } => {
+                if let Ok(name) = UnitName::new(&name) {
+                    self.delete_unit(&UnitKey::new(Kind::Job, name));
+                }
+            }
+            Intent::RemoveUnit => self.delete_unit(key),
+            Intent::Tell(note) => self.report(now, Some(key), None, note),
+        }
+    }
+
+    fn create(&mut self, now: Now, key: &UnitKey, set: SetId, name: NewName, identity: Identity) {
+        let name = match name {
+            NewName::Fixed(name) => name,
+            NewName::Random(prefix) => self.fresh_name(&prefix),
+        };
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let template = unit.kept.memory.template_of(set).unwrap_or(&unit.spec.template);
+        let slot = (u64::from(self.epoch) << 32) | u64::from(self.next_slot);
+        let instance = Instance {
+            slot,
+            name: name.clone(),
+            unit: key.clone(),
+            set,
+            template: Arc::clone(template),
+            identity,
+            created: now,
+            generation: 0,
+            restarts: 0,
+            streak: super::instance::restart::Streak::default(),
+            last_end: None,
+            last_failure: None,
+            initialised: false,
+            leaving: false,
+            held: false,
+            state: State::Pending { why: super::instance::Waiting::New },
+        };
+        unit.instances.insert(slot);
+        self.next_slot = self.next_slot.wrapping_add(1);
+        self.names.entry(name.clone()).or_default().insert(slot);
+        self.instances.insert(slot, instance);
+        self.report(now, Some(key), Some(&name), Note::normal(Reason::InstanceCreated, "created"));
+        self.step(now, slot, Input::Begin);
+    }
+
+    /// Makes a job of a cronjob. Does nothing if a unit of that name is there.
+    pub(super) fn create_job(&mut self, now: Now, owner: &UnitKey, new: NewJob) -> bool {
+        let Ok(name) = UnitName::new(&new.name) else { return false };
+        let key = UnitKey::new(Kind::Job, name);
+        if self.units.contains_key(&key) {
+            return false;
+        }
+        let Some(cron) = self.units.get_mut(owner) else { return false };
+        let spec = UnitSpec {
+            key: key.clone(),
+            workload: WorkloadSpec::Job(new.spec),
+            template: new.template,
+            ..(*cron.spec).clone()
+        };
+        cron.jobs.insert(key.clone());
+        let mut unit = Unit::new(spec, now.wall);
+        unit.kept.owner = Some(owner.clone());
+        unit.kept.scheduled = new.scheduled;
+        self.units.insert(key.clone(), unit);
+        self.dirty.insert(key);
+        true
+    }
+
+    /// Sends a unit on its way out.
+    pub(super) fn delete_unit(&mut self, key: &UnitKey) {
+        let Some(unit) = self.units.get_mut(key) else { return };
+        unit.kept.deleting = true;
+        self.dirty.insert(key.clone());
+        if let Some(owner) = unit.kept.owner.clone()
+            && self.units.contains_key(&owner)
+        {
+            self.dirty.insert(owner);
+        }
+    }
+
+    fn unit_gone(&mut self, now: Now, key: &UnitKey) {
+        let Some(unit) = self.units.remove(key) else { return };
+        debug_assert!(unit.instances.is_empty(), "{key} went before its instances");
+        self.timers.set(Timer::Unit(key.clone()), None);
+        self.actions.push_back(Action::Drop { key: restore::unit_record_key(key), durable: true });
+        if key.kind == Kind::DaemonSet {
+            self.actions.push_back(Action::WatchNodes { unit: key.clone(), nodes: None });
+        }
+        let reason =
+            if unit.kept.owner.is_some() { Reason::JobDeleted } else { Reason::UnitRemoved };
+        self.report(now, Some(key), None, Note::normal(reason, "removed"));
+        self.actions.push_back(Action::UnitGone { unit: key.clone() });
+        if let Some(owner) = &unit.kept.owner
+            && let Some(cron) = self.units.get_mut(owner)
+        {
+            cron.jobs.remove(key);
+            self.dirty.insert(owner.clone());
+        }
+        if let Some(spec) = unit.successor {
+            self.add_unit(now, spec);
+        }
+    }
+
+    /// Takes one step of an instance and carries out its effects.
+    pub(super) fn step(&mut self, now: Now, slot: u64, input: Input<'_>) {
+        let Some(instance) = self.instances.get_mut(&slot) else { return };
+        let mut effects = Vec::new();
+        instance.step(now, input, &mut effects);
+        let (id, unit, name) = (instance.id(), instance.unit.clone(), instance.name.clone());
+        self.timers.set(Timer::Instance(slot), instance.deadline());
+        self.changed.insert(slot);
+        self.dirty.insert(unit.clone());
+        for effect in effects {
+            match effect {
+                Effect::Spawn(program) => self.spawn(slot, program),
+                Effect::Terminate(signal) => {
+                    self.actions.push_back(Action::Terminate { id, signal });
+                }
+                Effect::Kill => self.actions.push_back(Action::KillTree { id }),
+                Effect::Tell(note) => self.report(now, Some(&unit), Some(&name), note),
+                Effect::Gone => self.instance_gone(now, slot),
+            }
+        }
+    }
+
+    fn spawn(&mut self, slot: u64, program: Program) {
+        let Some(instance) = self.instances.get(&slot) else { return };
+        let Some(unit) = self.units.get(&instance.unit) else { return };
+        let spawn = Spawn {
+            id: instance.id(),
+            unit: instance.unit.clone(),
+            instance: instance.name.clone(),
+            step: program.into(),
+            template: Arc::clone(&instance.template),
+            vars: self.variables(instance, unit),
+            data_dir: data_dir(unit, instance),
+            sockets: unit.spec.sockets.clone().into(),
+        };
+        // What is remembered of a start is stored before the start itself is asked for.
+        self.store_instance(slot);
+        self.actions.push_back(Action::Spawn(Box::new(spawn)));
+    }
+
+    fn variables(&self, instance: &Instance, unit: &Unit) -> Vec<(&'static str, String)> {
+        let revision = unit.kept.memory.revision_of(instance.set).unwrap_or(1);
+        let mut vars = vec![
+            ("WSUP_UNIT", instance.unit.name.to_string()),
+            ("WSUP_KIND", instance.unit.kind.to_string()),
+            ("WSUP_INSTANCE", instance.name.clone()),
+            ("WSUP_REVISION", revision.to_string()),
+        ];
+        let node = match &instance.identity {
+            Identity::Node { name, .. } => name.clone(),
+            Identity::Anonymous | Identity::Ordinal(_) | Identity::Index(_) => {
+                self.config.node.to_string()
+            }
+        };
+        vars.push(("WSUP_NODE", node));
+        match &instance.identity {
+            Identity::Ordinal(n) => vars.push(("WSUP_ORDINAL", n.to_string())),
+            Identity::Index(n) => {
+                vars.push(("WSUP_ORDINAL", n.to_string()));
+                // pod_control: the variable is added unless the unit defines it itself.
+                if !instance.template.process.env.contains_key("JOB_COMPLETION_INDEX") {
+                    vars.push(("JOB_COMPLETION_INDEX", n.to_string()));
+                }
+            }
+            Identity::Node { path: Some(path), .. } => vars.push(("WSUP_NODE_PATH", path.clone())),
+            Identity::Node { path: None, .. } | Identity::Anonymous => {}
+        }
+        vars
+    }
+
+    fn instance_gone(&mut self, now: Now, slot: u64) {
+        let Some(instance) = self.instances.remove(&slot) else { return };
+        self.timers.set(Timer::Instance(slot), None);
+        self.changed.remove(&slot);
+        if let Some(slots) = self.names.get_mut(&instance.name) {
+            slots.remove(&slot);
+            if slots.is_empty() {
+                self.names.remove(&instance.name);
+            }
+        }
+        if let Some(unit) = self.units.get_mut(&instance.unit) {
+            unit.instances.remove(&slot);
+        }
+        let key = restore::instance_record_key(slot);
+        self.actions.push_back(Action::Drop { key, durable: false });
+        let (unit, name) = (instance.unit, instance.name);
+        let note = Note::normal(Reason::InstanceDeleted, "gone");
+        self.report(now, Some(&unit), Some(&name), note);
+        self.actions.push_back(Action::InstanceGone { unit, instance: name });
+    }
+
+    /// Goes on to the next kinds once all of the present ones are gone. Returns whether something
+    /// is to be settled again.
+    fn advance_shutdown(&mut self) -> bool {
+        let Some(stage) = self.shutdown else { return false };
+        let busy =
+            self.instances.values().any(|i| i.has_process() && stage_of(i.unit.kind) <= stage);
+        if busy || stage == Shutdown::Done {
+            return false;
+        }
+        let next = match stage {
+            Shutdown::Servers => Shutdown::Databases,
+            Shutdown::Databases => Shutdown::Agents,
+            Shutdown::Agents | Shutdown::Done => Shutdown::Done,
+        };
+        self.shutdown = Some(next);
+        if next == Shutdown::Done {
+            self.actions.push_back(Action::ShutdownComplete);
+        }
+        self.dirty.extend(self.units.keys().cloned());
+        true
+    }
+
+    /// Gives a unit to the store if it changed since it was last given.
+    pub(super) fn store_unit(&mut self, key: &UnitKey) {
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let value = restore::encode(&unit.kept);
+        let digest = restore::digest(&value);
+        if unit.stored != digest {
+            unit.stored = digest;
+            let key = restore::unit_record_key(key);
+            self.actions.push_back(Action::Put(Record { key, value, durable: true }));
+        }
+    }
+
+    fn store_changed_instances(&mut self) {
+        for slot in std::mem::take(&mut self.changed) {
+            self.store_instance(slot);
+        }
+    }
+
+    fn store_instance(&mut self, slot: u64) {
+        self.changed.remove(&slot);
+        if let Some(instance) = self.instances.get(&slot) {
+            let value = restore::encode(&restore::StoredInstance::of(instance));
+            let key = restore::instance_record_key(slot);
+            self.actions.push_back(Action::Put(Record { key, value, durable: false }));
+        }
+    }
+}
+
+/// When the daemon stops, which kinds go together.
+fn stage_of(kind: Kind) -> Shutdown {
+    match kind {
+        Kind::Deployment | Kind::Job | Kind::CronJob => Shutdown::Servers,
+        Kind::StatefulSet => Shutdown::Databases,
+        Kind::DaemonSet => Shutdown::Agents,
+    }
+}
+
+/// The data directory of a statefulset's instance.
+pub(super) fn data_dir(unit: &Unit, instance: &Instance) -> Option<DataDir> {
+    match &unit.spec.workload {
+        WorkloadSpec::StatefulSet(spec) => {
+            Some(DataDir { base: spec.data_dir.clone(), instance: instance.name.clone() })
+        }
+        WorkloadSpec::Deployment(_)
+        | WorkloadSpec::DaemonSet(_)
+        | WorkloadSpec::Job(_)
+        | WorkloadSpec::CronJob(_) => None,
+    }
+}
+
+/// The records of a finished run go when a new run begins.
+fn forget_all(observed: &[Observed]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for instance in observed {
+        outcome.push(Intent::Forget { slot: instance.slot });
+    }
+    outcome
+}
