@@ -32,7 +32,6 @@ enum Fate {
 
 impl Core {
     pub(super) fn apply(&mut self, now: Now, read: UnitsRead) {
-        self.files_read = true;
         let known: BTreeSet<UnitKey> = read.valid.iter().map(|spec| spec.key.clone()).collect();
         for spec in read.valid {
             self.apply_one(now, spec, read.explicit);

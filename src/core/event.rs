@@ -133,7 +133,8 @@ pub struct UnitsRead {
 pub struct Found {
     /// Every record of the durable and the volatile store.
     pub records: Vec<Record>,
-    /// Processes that the runner holds.
+    /// Processes that the runner holds, and those whose `SpawnFailed` or `Exited` it has still
+    /// to deliver: that event follows.
     pub living: Vec<Living>,
     /// The wall clock at the daemon's start.
     pub wall: Wall,

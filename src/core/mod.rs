@@ -84,8 +84,6 @@ pub struct Core {
     next_slot: u32,
     version: u64,
     shutdown: Option<Shutdown>,
-    /// The unit files were read at least once in this life.
-    files_read: bool,
 }
 
 /// How far the daemon's end has come: kinds are stopped in this order, each when all before it
@@ -117,7 +115,6 @@ impl Core {
             next_slot: 0,
             version: 0,
             shutdown: None,
-            files_read: false,
         }
     }
 
@@ -257,7 +254,6 @@ fn text(value: impl Into<String>) -> Field {
     Field::Text(value.into())
 }
 
-/// Whether a severity is worth a person's attention.
 impl Severity {
     /// The word in JSON.
     pub const fn as_str(self) -> &'static str {

@@ -216,9 +216,7 @@ impl Core {
             match pid {
                 Some(pid) => {
                     adopted += 1;
-                    if starting {
-                        self.step(now, slot, Input::Spawned { pid });
-                    }
+                    self.adopt(now, slot, pid);
                 }
                 None if !instance.has_process() => {}
                 // Its start was never asked for, or asked of a runner that is gone: nothing of
@@ -236,6 +234,28 @@ impl Core {
             }
         }
         adopted
+    }
+
+    fn adopt(&mut self, now: Now, slot: u64, pid: u32) {
+        let Some(instance) = self.instances.get(&slot) else { return };
+        match instance.state {
+            State::Starting { .. } | State::Stopping { .. } => {
+                self.step(now, slot, Input::Spawned { pid });
+            }
+            State::Init { .. } | State::Running { .. } => {}
+            State::Pending { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => return,
+        }
+        let Some(instance) = self.instances.get(&slot) else { return };
+        if let State::Stopping { kills: 0, .. } = instance.state {
+            // The last daemon may have ended between remembering the wish and sending it; a
+            // second request to end is harmless.
+            let signal = instance.template.process.stop_signal;
+            self.actions.push_back(Action::Terminate { id: instance.id(), signal });
+        }
     }
 
     fn begin_again(&mut self, now: Now, slot: u64) {

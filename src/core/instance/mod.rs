@@ -26,6 +26,9 @@ pub const KILL_RETRY: Millis = Millis::from_secs(10);
 /// The longest pause between two SIGKILLs to a tree that does not die.
 pub const KILL_RETRY_MAX: Millis = Millis::from_secs(600);
 
+/// The exit code that stands for a program that could not be started, as in POSIX shells.
+pub const START_FAILED: i32 = 127;
+
 /// How a program ended last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
@@ -384,8 +387,11 @@ impl Instance {
             State::Starting { program } => {
                 self.last_failure = Some(message.to_owned());
                 effects.push(Effect::Tell(Note::warning(Reason::InstanceStartFailed, message)));
-                // Such an end is like exit code 127 or 126 of a shell: a failure.
-                self.after_end(now, program, Exit::Code(127), now.mono, message, effects);
+                // A shell's word for a program that it could not start; for controllers it is a
+                // failed run like any other.
+                let exit = Exit::Code(START_FAILED);
+                self.last_end = Some(End { exit, at: now.mono, wall: now.wall });
+                self.after_end(now, program, exit, now.mono, message, effects);
             }
             State::Stopping { .. } => self.stopped(now, effects),
             State::Pending { .. }
