@@ -1,0 +1,17 @@
+//! The whole program from the outside: real daemon, real runner, real processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+mod cron;
+mod daemonset;
+mod deployment;
+mod files;
+mod job;
+mod statefulset;
+mod support;
+mod tree;
