@@ -5,5 +5,5 @@
 
 pub mod clock;
 pub mod socket;
-pub mod user;
 pub mod unit_files;
+pub mod user;

@@ -37,3 +37,29 @@ pub fn reconcile(
 ) -> Outcome {
     Outcome::default()
 }
+impl State {
+    /// Not filled yet.
+    pub fn finished(&self) -> Option<bool> {
+        None
+    }
+    /// Not filled yet.
+    pub fn started(&self) -> Option<crate::core::time::Wall> {
+        None
+    }
+    /// Not filled yet.
+    pub fn completed_at(&self) -> Option<crate::core::time::Wall> {
+        None
+    }
+    /// Not filled yet.
+    pub fn active(&self) -> u32 {
+        0
+    }
+    /// Not filled yet.
+    pub fn succeeded(&self) -> u32 {
+        0
+    }
+    /// Not filled yet.
+    pub fn failed(&self) -> u32 {
+        0
+    }
+}
