@@ -6,6 +6,7 @@ use super::exit;
 use crate::core::schedule::{self, Schedule, ScheduleError};
 use crate::core::spec::ClockChange;
 use crate::core::time::{Millis, Wall};
+use crate::os::clock;
 use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -95,7 +96,7 @@ fn run_next(args: &Next) -> ExitCode {
         Rule::Once => ClockChange::Once,
         Rule::Kubernetes => ClockChange::Kubernetes,
     };
-    let from = Wall(args.from.unwrap_or_else(Timestamp::now).as_millisecond());
+    let from = Wall(args.from.map_or(clock::wall().0, Timestamp::as_millisecond));
     let mut times = Vec::new();
     let mut at = from;
     while times.len() < args.count as usize {

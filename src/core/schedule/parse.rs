@@ -167,9 +167,7 @@ fn five_fields(whole: Span<'_>) -> Result<Parsed, ScheduleError> {
         } else {
             "minute, hour, day of month, month, day of week, such as `0 3 * * *`"
         };
-        return Err(
-            whole.fail_help(format!("expected 5 fields, found {count}"), help)
-        );
+        return Err(whole.fail_help(format!("expected 5 fields, found {count}"), help));
     };
     Ok(Parsed::Fields {
         minute: field(*minute, &MINUTE)?,
