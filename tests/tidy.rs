@@ -103,6 +103,8 @@ const LONG_FILES: &[(&str, usize, &str)] = &[
     ("src/core/spec.rs", 700, "what a unit means, field by field"),
     ("src/api/types.rs", 720, "the wire types, field by field"),
     ("src/core/instance/mod.rs", 650, "the states of an instance and all their transitions"),
+    ("src/unit/keys.rs", 690, "every key of a unit file, with its type, range and kinds"),
+    ("src/unit/walk.rs", 665, "one way through a unit file for each type of value"),
 ];
 
 /// Lines of a function, from `fn` to its closing brace: what fits a screen.
@@ -292,7 +294,7 @@ fn nothing_names_a_place_of_one_machine() {
     let mut breaches = Vec::new();
     for (path, text) in source::all_text() {
         for (number, line) in text.lines().enumerate() {
-            for place in places.iter().filter(|place| line.contains(**place)) {
+            for place in places.iter().filter(|place| names_root(line, place)) {
                 breaches.push(format!("{path}:{}: `{place}`", number + 1));
             }
         }
@@ -301,6 +303,24 @@ fn nothing_names_a_place_of_one_machine() {
         breaches,
         "Use a path that the user gives, or one below the project or a temporary folder.",
     );
+}
+
+#[test]
+fn the_examples_are_valid_and_one_of_each_kind() {
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("units");
+    let read = wsup::os::unit_files::read(&[folder]).unwrap_or_else(|e| panic!("{e}"));
+    let loaded = wsup::unit::load(read);
+    let complaints = loaded.files.iter().flat_map(|file| &file.diagnostics);
+    none(complaints.map(|d| loaded.render(d, false)).collect(), "Mend the examples in units/.");
+    let kinds: Vec<String> = loaded.origins.keys().map(|key| key.kind.to_string()).collect();
+    let all: Vec<&str> = wsup::core::id::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    assert_eq!(kinds, all, "one example for each kind");
+}
+
+/// Whether the place stands in the line as an absolute path, not below another (`{folder}/work/`).
+fn names_root(line: &str, place: &str) -> bool {
+    let mut before = line.match_indices(place).map(|(at, _)| line[..at].chars().next_back());
+    before.any(|c| c.is_none_or(|c| " \t\"'`(=:<>,".contains(c)))
 }
 
 /// The rules above are only as good as the reading of the text: a few lines that must be seen
