@@ -593,6 +593,9 @@ pub struct Acted {
     pub messages: Vec<String>,
     /// The names of what was made.
     pub created: Vec<String>,
+    /// Of several targets, those that it was refused for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ApiError>,
 }
 
 /// A past or present template: an element of `rollout history -o json`.

@@ -3,13 +3,19 @@
 //! Responsible for the socket's file, the routes and the end of everything that is open when the
 //! daemon goes. Must not hold state of its own: each answer is read through the door.
 
+mod act;
 mod error;
+mod facts;
+mod follow;
+mod lines;
+mod read;
+mod target;
 
 use crate::api::door::{Door, Peer};
 use crate::api::types::{ApiError, Daemon, ErrorCode};
 use axum::extract::connect_info::Connected;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use nix::sys::stat::{Mode, umask};
@@ -119,6 +125,16 @@ fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/ping", get(ping))
         .route("/v1/version", get(version))
+        .route("/v1/instances", get(read::instances))
+        .route("/v1/units", get(read::units))
+        .route("/v1/overview", get(read::overview))
+        .route("/v1/describe", get(read::describe))
+        .route("/v1/events", get(read::events))
+        .route("/v1/wait", get(follow::wait))
+        .route("/v1/rollout/history", get(read::history))
+        .route("/v1/rollout/status", get(follow::rollout_status))
+        .route("/v1/apply", post(act::apply))
+        .route("/v1/actions", post(act::actions))
         .fallback(error::no_route)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(api)
