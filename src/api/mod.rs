@@ -9,6 +9,7 @@
 //! - [`types`]: what is said over the wire, documented in `docs/json.md`;
 //! - [`server`]: routes; [`client`]: the other end.
 
+pub mod client;
 pub mod door;
 pub mod events;
 pub mod server;

@@ -130,6 +130,7 @@ fn router(api: Api) -> Router {
         .route("/v1/overview", get(read::overview))
         .route("/v1/describe", get(read::describe))
         .route("/v1/events", get(read::events))
+        .route("/v1/changes", get(read::changes))
         .route("/v1/wait", get(follow::wait))
         .route("/v1/rollout/history", get(read::history))
         .route("/v1/rollout/status", get(follow::rollout_status))

@@ -215,6 +215,23 @@ where
     api.door.read(move |core| read(core)).await?
 }
 
+/// `GET /v1/changes`: a line at once, and one whenever something that an answer shows may have
+/// changed, for clients that would rather read anew than follow a list.
+pub(super) async fn changes(State(api): State<Api>) -> Response {
+    let server = api.clone();
+    lines::answer(&server, lines::JSON_LINES, async move |out: Lines| {
+        let mut changes = api.door.changes();
+        loop {
+            let version = *changes.borrow_and_update();
+            out.object(&serde_json::json!({ "version": version })).await?;
+            if changes.changed().await.is_err() {
+                return Ok(());
+            }
+            tokio::time::sleep(WATCH_GAP).await;
+        }
+    })
+}
+
 /// Sends what differs between two states of a list.
 async fn send_changes<T: Serialize + PartialEq + Clone>(
     out: &Lines,

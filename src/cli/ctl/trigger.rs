@@ -1,0 +1,23 @@
+//! `wsup ctl trigger`.
+
+use super::Outcome;
+use super::screen::Screen;
+use super::targets::act;
+use crate::api::client::Client;
+use crate::api::types::{Ask, Verb};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The cronjob: cronjob/NAME, or its name
+    target: String,
+    /// What to call the job; the default is a generated name
+    #[arg(long, value_name = "JOB")]
+    name: Option<String>,
+}
+
+/// Runs it.
+pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
+    let verb = Verb::Trigger { name: args.name };
+    act(Ask { verb, targets: vec![args.target], all: false }, client, screen).await
+}
