@@ -12,7 +12,7 @@ use super::report::Reason;
 use super::request::{Answer, Done, Refusal, Request, Target};
 use super::spec::WorkloadSpec;
 use super::time::Now;
-use super::workload::{NewJob, Note, history};
+use super::workload::{NewJob, Note, cronjob, history};
 use super::{Core, signal};
 use std::sync::Arc;
 
@@ -320,7 +320,7 @@ impl Core {
         let (job, template) = (spec.job.clone(), Arc::clone(&unit.spec.template));
         let name = match name {
             Some(name) => name,
-            None => self.fresh_name(&format!("{}-manual", key.name)),
+            None => self.fresh_name(&cronjob::manual_prefix(key.name.as_str())),
         };
         if let Err(why) = UnitName::new(&name) {
             return invalid(format!("`{name}` cannot name a job: {why}"));
