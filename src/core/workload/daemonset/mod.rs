@@ -11,13 +11,14 @@ mod update;
 
 use super::history::{Adopted, Revisions, complete, started};
 use super::replicaset::remove_all;
+use super::statefulset::seen::Seen;
 use super::{BURST, Context, Counts, HistoryEntry, Identity, Intent, Mode, NewName, Observed};
 use super::{Outcome, Phase, SetId, Status};
 use crate::core::id::Revision;
 use crate::core::spec::{DaemonSetSpec, DaemonStrategy, InstanceTemplate};
 use crate::core::time::{Millis, Mono};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// After the first failure on a node it is waited so long before the next (Kubernetes
@@ -43,6 +44,7 @@ pub struct State {
     revisions: Revisions,
     /// The newest revision.
     update: Option<SetId>,
+    seen: Seen,
     /// Nodes whose instance failed.
     failures: BTreeMap<String, Failure>,
     /// While stopped, and until each is made again: the revision on each node, so that a stop in
@@ -92,6 +94,8 @@ struct Sync<'a> {
     context: &'a Context<'a>,
     state: &'a mut State,
     observed: &'a [Observed],
+    /// All names that are taken.
+    names: BTreeSet<&'a str>,
     /// Every node that is, with all its instances, oldest first.
     nodes: BTreeMap<&'a str, Vec<&'a Observed>>,
     /// The nodes with the paths that stand for them.
@@ -109,12 +113,14 @@ pub fn reconcile(
     nodes: &BTreeMap<String, Option<String>>,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let update = adopt(spec, context, state, &mut outcome);
+    let update = adopt(spec, context, state, observed, &mut outcome);
+    state.seen.look(observed);
     state.revisions.count(observed.iter().filter(|one| one.active()).map(|one| one.set));
     let (placed, strangers) = place(observed, nodes);
     let paths = nodes;
     let nodes = placed;
-    let mut sync = Sync { spec, context, state, observed, nodes, paths, update, outcome };
+    let names = observed.iter().map(|one| one.name.as_str()).collect();
+    let mut sync = Sync { spec, context, state, observed, names, nodes, paths, update, outcome };
     match context.mode {
         Mode::Run => {
             // `podsShouldBeOnNode`: not supposed to run there any more, so it goes at once.
@@ -135,6 +141,7 @@ fn adopt(
     spec: &DaemonSetSpec,
     context: &Context<'_>,
     state: &mut State,
+    observed: &[Observed],
     outcome: &mut Outcome,
 ) -> SetId {
     if context.mode != Mode::Run {
@@ -146,6 +153,7 @@ fn adopt(
     let Adopted { id, changed } = state.revisions.adopt(context.template, context.now.wall);
     if changed {
         outcome.tell(started(state.revisions.newest()));
+        state.seen.updated(observed);
     }
     state.update = Some(id);
     id
@@ -292,7 +300,7 @@ impl<'a> Sync<'a> {
 
     fn create(&mut self, node: &str, set: SetId) {
         let plain = format!("{}-{node}", self.context.name);
-        let taken = self.observed.iter().any(|one| one.name == plain);
+        let taken = self.names.contains(plain.as_str());
         let name = if taken { NewName::Random(plain) } else { NewName::Fixed(plain) };
         let path = self.paths.get(node).cloned().flatten();
         let identity = Identity::Node { name: node.to_owned(), path };

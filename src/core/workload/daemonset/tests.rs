@@ -64,3 +64,298 @@ fn a_roll_out_takes_one_node_at_a_time() {
     assert!(world.controller.state.status().rolled_out);
     assert_eq!((world.told(Reason::RolloutStarted), world.told(Reason::RolloutComplete)), (2, 2));
 }
+
+const OLD: SetId = 1;
+const NEW: SetId = 2;
+
+/// Ready, of the old revision.
+fn old(slot: u64, node: &str) -> Observed {
+    instance(slot, OLD).node(node)
+}
+
+/// Ready, of the new revision.
+fn new(slot: u64, node: &str) -> Observed {
+    instance(slot, NEW).node(node)
+}
+
+/// A state that rolls from OLD to NEW.
+fn rolling_state(observed: &[Observed]) -> State {
+    let mut state = State::default();
+    state.revisions.adopt(&template("v1"), START.wall);
+    state.revisions.adopt(&template("v2"), START.wall);
+    state.update = Some(NEW);
+    state.seen.updated(observed);
+    state
+}
+
+fn say(intents: &[Intent], observed: &[Observed]) -> Vec<String> {
+    let name = |slot: &u64| {
+        let one = observed.iter().find(|o| o.slot == *slot).unwrap();
+        format!("{}/{slot}", one.name.trim_start_matches("agent-"))
+    };
+    let said = intents.iter().filter_map(|intent| match intent {
+        Intent::Create { set, name: NewName::Fixed(name), .. } => Some(format!("+{name}@{set}")),
+        Intent::Create { set, name: NewName::Random(name), .. } => Some(format!("+{name}?@{set}")),
+        Intent::Delete { slot } => Some(format!("-{}", name(slot))),
+        Intent::Forget { slot } => Some(format!("~{}", name(slot))),
+        Intent::Tell(_) => None,
+        other => panic!("{other:?}"),
+    });
+    said.collect()
+}
+
+fn sync(spec: &DaemonSetSpec, mode: Mode, names: &[&str], observed: &[Observed]) -> Vec<String> {
+    let mut state = rolling_state(observed);
+    let context = Context { name: "agent", template: &template("v2"), mode, now: START };
+    let outcome = reconcile(spec, &context, &mut state, observed, &nodes(names));
+    say(&outcome.intents, observed)
+}
+
+/// Rule, spec, nodes, what is there, what is intended.
+type Row<'a> = (&'a str, DaemonSetSpec, &'a [&'a str], Vec<Observed>, &'a [&'a str]);
+
+fn check(rows: Vec<Row<'_>>) {
+    for (rule, spec, names, observed, expected) in rows {
+        assert_eq!(sync(&spec, Mode::Run, names, &observed), *expected, "{rule}");
+    }
+}
+
+fn on_delete() -> DaemonSetSpec {
+    DaemonSetSpec { strategy: DaemonStrategy::OnDelete, ..spec(0, 1) }
+}
+
+#[test]
+fn managing_nodes() {
+    #[rustfmt::skip]
+    check(vec![
+        ("controller.go podsShouldBeOnNode: one on each node", spec(0, 1), &["a", "b"], vec![], &["+agent-a@2", "+agent-b@2"]),
+        ("controller.go podsShouldBeOnNode: as it should be", spec(0, 1), &["a"], vec![new(1, "a")], &[]),
+        ("controller.go podsShouldBeOnNode: no such node any more", spec(0, 1), &["a"], vec![new(1, "a"), new(2, "b")], &["-b/2"]),
+        ("controller.go podsShouldBeOnNode: none at all", spec(0, 1), &[], vec![new(1, "a")], &["-a/1"]),
+        ("controller.go podsShouldBeOnNode: gone and back, the old one still goes", spec(0, 1), &["a"], vec![new(1, "a").going()], &[]),
+        ("controller.go podsShouldBeOnNode: also with surge", spec(1, 0), &["a"], vec![new(1, "a").going()], &[]),
+        ("controller.go podsShouldBeOnNode: Failed", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Failed)], &["~a/1"]),
+        ("controller.go podsShouldBeOnNode: Succeeded", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Succeeded)], &["~a/1"]),
+        ("controller.go podsShouldBeOnNode: Failed and going", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Failed).going()], &[]),
+        ("wsup: one that gave up waits for an operator", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::GaveUp)], &[]),
+        ("controller.go podsShouldBeOnNode: of two the oldest stays", spec(0, 1), &["a"], vec![new(1, "a"), new(2, "a")], &["-a/2"]),
+        ("controller.go podsShouldBeOnNode: of any revision", spec(0, 1), &["a"], vec![old(1, "a"), new(2, "a")], &["-a/2"]),
+        ("controller.go podsShouldBeOnNode: surge, old works, new not yet", spec(1, 0), &["a"], vec![old(1, "a"), new(2, "a").unready()], &[]),
+        ("controller.go podsShouldBeOnNode: surge, old does not work", spec(1, 0), &["a"], vec![old(1, "a").unready(), new(2, "a").unready()], &["-a/1"]),
+        ("controller.go podsShouldBeOnNode: surge, new works", spec(1, 0), &["a"], vec![old(1, "a"), new(2, "a")], &["-a/1"]),
+        ("controller.go podsShouldBeOnNode: surge, two old ones", spec(1, 0), &["a"], vec![old(1, "a"), old(2, "a")], &["-a/2"]),
+        ("controller.go podsShouldBeOnNode: surge, two new ones", spec(1, 0), &["a"], vec![new(1, "a"), new(2, "a")], &["-a/2"]),
+        ("controller.go podsShouldBeOnNode: surge, two of each", spec(1, 0), &["a"], vec![old(1, "a"), old(2, "a"), new(3, "a").unready(), new(4, "a").unready()], &["-a/4", "-a/2"]),
+        ("update.go OnDelete: an empty node gets the newest", on_delete(), &["a", "b"], vec![old(1, "a")], &["+agent-b@2"]),
+        ("a foreign instance", spec(0, 1), &[], vec![instance(1, NEW)], &["-i-1/1"]),
+    ]);
+}
+
+#[test]
+fn replacing() {
+    let three: &[&str] = &["a", "b", "c"];
+    let all_old = || vec![old(1, "a"), old(2, "b"), old(3, "c")];
+    let percent = |n| DaemonSetSpec {
+        strategy: DaemonStrategy::RollingUpdate {
+            max_surge: Amount::Count(0),
+            max_unavailable: Amount::Percent(n),
+        },
+        ..spec(0, 1)
+    };
+    let paused = DaemonSetSpec { paused: true, ..spec(0, 1) };
+    let slow = DaemonSetSpec { min_ready: Millis::from_secs(100_000), ..spec(0, 1) };
+    #[rustfmt::skip]
+    check(vec![
+        ("update.go rollingUpdate: as many as the budget", spec(0, 2), three, all_old(), &["-a/1", "-b/2"]),
+        ("update.go rollingUpdate: a new one that is not available spends it", spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &[]),
+        ("update.go rollingUpdate: in part", spec(0, 2), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &["-b/2"]),
+        ("update.go rollingUpdate: one that is available does not", spec(0, 1), three, vec![new(1, "a"), old(2, "b"), old(3, "c")], &["-b/2"]),
+        ("update.go rollingUpdate: one that goes spends it", spec(0, 1), three, vec![old(1, "a").going(), old(2, "b"), old(3, "c")], &[]),
+        ("update.go rollingUpdate: old ones that are not available go outside the budget", spec(0, 1), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-a/1", "-b/2", "-c/3"]),
+        ("update.go rollingUpdate: also when it is spent", spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-b/2"]),
+        ("wsup: one that gave up is such", spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").phase(Phase::GaveUp), old(3, "c")], &["-b/2"]),
+        ("update.go updatedDesiredNodeCounts: percent, up", percent(34), three, all_old(), &["-a/1", "-b/2"]),
+        ("update.go updatedDesiredNodeCounts: percent, up to all", percent(100), three, all_old(), &["-a/1", "-b/2", "-c/3"]),
+        ("update.go updatedDesiredNodeCounts: both nothing is one", spec(0, 0), three, all_old(), &["-a/1"]),
+        ("update.go rollingUpdate: done", spec(0, 1), &["a"], vec![new(1, "a")], &[]),
+        ("update.go rollingUpdate: min_ready", slow, &["a", "b"], vec![new(1, "a"), old(2, "b")], &["-b/2"]),
+        ("controller.go updateDaemonSet: empty nodes first", spec(0, 3), three, vec![old(1, "a"), old(2, "b")], &["+agent-c@2"]),
+        ("update.go OnDelete", on_delete(), three, all_old(), &[]),
+        ("wsup: paused", paused, three, all_old(), &[]),
+    ]);
+}
+
+#[test]
+fn surging() {
+    let three: &[&str] = &["a", "b", "c"];
+    let all_old = || vec![old(1, "a"), old(2, "b"), old(3, "c")];
+    #[rustfmt::skip]
+    check(vec![
+        ("update.go rollingUpdate: a second one on as many as the budget", spec(2, 0), three, all_old(), &["+agent-a?@2", "+agent-b?@2"]),
+        ("update.go rollingUpdate: those that wait spend it", spec(1, 0), three, vec![old(1, "a"), new(4, "a").unready(), old(2, "b"), old(3, "c")], &[]),
+        ("update.go rollingUpdate: old ones that are not available outside it", spec(1, 0), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["+agent-a?@2", "+agent-b?@2", "+agent-c?@2"]),
+        ("update.go rollingUpdate: a new one alone spends nothing", spec(1, 0), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &["+agent-b?@2"]),
+        ("update.go rollingUpdate: done", spec(1, 0), &["a"], vec![new(1, "a")], &[]),
+        ("wsup: the name is free where the old one has another", spec(1, 0), &["a"], vec![Observed { name: "agent-a-xxxxx".to_owned(), ..old(1, "a") }], &["+agent-a@2"]),
+    ]);
+}
+
+#[test]
+fn stopping() {
+    let there = vec![old(1, "a"), new(2, "b").unready(), new(3, "c").going(), new(4, "z")];
+    let expected = ["-a/1", "-b/2", "-z/4"];
+    assert_eq!(sync(&spec(0, 1), Mode::Stopped, &["a", "b", "c"], &there), expected);
+    assert_eq!(sync(&spec(0, 1), Mode::Deleting, &["a", "b", "c"], &there), expected);
+}
+
+#[test]
+fn failures_back_off_by_node() {
+    // controller.go failedPodsBackoff: 1 s, doubling to 15 min; client-go backoff.go.
+    let mut state = State::default();
+    let template = template("v1");
+    let mut now = START;
+    let mut delays = Vec::new();
+    for slot in 1..15 {
+        let failed = [instance(slot, 1).node("a").phase(Phase::Failed)];
+        let started = now;
+        loop {
+            let context = Context { name: "agent", template: &template, mode: Mode::Run, now };
+            let outcome = reconcile(&spec(0, 1), &context, &mut state, &failed, &nodes(&["a"]));
+            if !say(&outcome.intents, &failed).is_empty() {
+                break;
+            }
+            now = now.plus(outcome.recheck.unwrap().since(now.mono));
+        }
+        delays.push(now.mono.since(started.mono).as_secs());
+    }
+    assert_eq!(delays, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]);
+    // IsInBackOffSinceUpdate: after twice the longest delay it begins anew.
+    now = now.plus(Millis(30 * 60_000 + 1));
+    let context = Context { name: "agent", template: &template, mode: Mode::Run, now };
+    reconcile(&spec(0, 1), &context, &mut state, &[], &nodes(&["a"]));
+    assert!(state.failures.is_empty());
+}
+
+#[test]
+fn nodes_come_and_go() {
+    let mut world = world(spec(0, 1), &["a"]);
+    world.controller.nodes =
+        BTreeMap::from([("a".to_owned(), None), ("b".to_owned(), Some("/dev/b".to_owned()))]);
+    world.pass_secs(5);
+    assert_eq!(world.take_log(), ["+agent-b"]);
+    let path = Some("/dev/b".to_owned());
+    assert_eq!(world.named("agent-b").identity, Identity::Node { name: "b".to_owned(), path });
+    world.controller.nodes = nodes(&["b"]);
+    world.settle();
+    assert_eq!(world.controller.state.status().counts.desired, 1);
+    world.controller.nodes = nodes(&["a", "b"]);
+    world.pass_secs(5);
+    assert_eq!(world.take_log(), ["-agent-a", "+agent-a"], "back only when it is gone");
+}
+
+#[test]
+fn surge_never_leaves_a_node_without_one() {
+    let mut world = world(spec(1, 0), &["a", "b", "c"]);
+    world.watch = Some(|world| {
+        assert!(world.ready() >= 3);
+        assert!(world.active() <= 4);
+    });
+    world.apply("v2");
+    world.pass_secs(60);
+    assert_eq!((world.active_of("v2"), world.active()), (3, 3));
+    assert!(world.controller.state.status().rolled_out);
+    world.apply("v3");
+    world.pass_secs(60);
+    assert!(world.observed.iter().any(|one| one.name == "agent-a"), "the plain name again");
+}
+
+#[test]
+fn a_broken_update_stops_by_itself_and_undo_works() {
+    for (surge, unavailable) in [(0, 1), (1, 0)] {
+        let mut world = world(spec(surge, unavailable), &["a", "b", "c"]);
+        world.apply("bad");
+        world.pass_secs(600);
+        assert_eq!((world.active_of("v1"), world.active_of("bad")), (2 + surge as usize, 1));
+        world.apply("v1");
+        world.pass_secs(60);
+        assert_eq!((world.active_of("v1"), world.active()), (3, 3));
+        assert_eq!(world.controller.state.status().revision, 3);
+    }
+}
+
+#[test]
+fn a_stop_in_mid_roll_out_does_not_finish_it() {
+    let mut world = world(spec(0, 1), &["a", "b", "c"]);
+    world.apply("bad");
+    world.pass_secs(60);
+    world.mode = Mode::Stopped;
+    world.pass_secs(60);
+    assert!(world.observed.is_empty());
+    assert_eq!(world.controller.state.status().counts.desired, 0);
+    world.mode = Mode::Run;
+    world.pass_secs(60);
+    assert_eq!((world.active_of("v1"), world.active_of("bad")), (2, 1));
+    world.mode = Mode::Stopped;
+    world.pass_secs(60);
+    world.take_log();
+    world.mode = Mode::Run;
+    world.apply("v3");
+    world.pass_secs(60);
+    assert_eq!(world.take_log(), ["+agent-a", "+agent-b", "+agent-c"]);
+    world.mode = Mode::Deleting;
+    world.pass_secs(60);
+    assert!(world.gone);
+}
+
+#[test]
+fn on_delete_and_pause_wait() {
+    let mut world = world(on_delete(), &["a", "b"]);
+    world.apply("v2");
+    world.pass_secs(60);
+    assert_eq!(world.active_of("v1"), 2);
+    world.delete("agent-a");
+    world.pass_secs(60);
+    assert_eq!(world.active_of("v2"), 1);
+    world.controller.spec = DaemonSetSpec { paused: true, ..spec(0, 1) };
+    world.apply("v3");
+    world.pass_secs(60);
+    assert_eq!((world.active_of("v1"), world.active_of("v2")), (1, 1), "no step while paused");
+    world.controller.spec.paused = false;
+    world.pass_secs(60);
+    assert_eq!(world.active_of("v3"), 2);
+}
+
+#[test]
+fn min_ready_holds_the_roll_out_back() {
+    let slow = DaemonSetSpec { min_ready: Millis::from_secs(30), ..spec(0, 1) };
+    let mut world = world(slow, &["a", "b"]);
+    world.pass_secs(60);
+    world.apply("v2");
+    world.pass_secs(31);
+    assert_eq!(world.take_log(), ["-agent-a", "+agent-a"]);
+    world.pass_secs(40);
+    assert_eq!(world.take_log(), ["-agent-b", "+agent-b"]);
+}
+
+#[test]
+fn history_is_cleaned_up() {
+    let mut world = world(DaemonSetSpec { revision_history_limit: 1, ..spec(0, 1) }, &["a"]);
+    for text in ["v2", "v3", "v4"] {
+        world.apply(text);
+        world.pass_secs(10);
+    }
+    let history = world.controller.state.history();
+    let entries: Vec<(u64, u32)> = history.iter().map(|e| (e.revision, e.instances)).collect();
+    assert_eq!(entries, [(3, 0), (4, 1)], "update.go cleanupHistory");
+}
+
+#[test]
+fn state_survives_storage() {
+    let mut world = world(spec(0, 1), &["a", "b"]);
+    world.apply("bad");
+    world.pass_secs(60);
+    let text = serde_json::to_string(&world.controller.state).unwrap();
+    let back: State = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, world.controller.state);
+    assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
+}

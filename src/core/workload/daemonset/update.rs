@@ -78,6 +78,7 @@ impl Sync<'_> {
                 OnNode::Empty | OnNode::Both { .. } | OnNode::Crowded => unavailable += 1,
                 OnNode::New(new) => unavailable += u32::from(!self.is_available(new)),
                 OnNode::Old(old) if self.is_available(old) => candidates.push(old.slot),
+                OnNode::Old(old) if self.state.seen.late(old) => unavailable += 1,
                 OnNode::Old(old) => going.push(old.slot),
             }
         }
@@ -100,6 +101,7 @@ impl Sync<'_> {
                 OnNode::Crowded => waiting += 1,
                 OnNode::Empty | OnNode::New(_) => {}
                 OnNode::Old(old) if self.is_available(old) => candidates.push(*node),
+                OnNode::Old(old) if self.state.seen.late(old) => waiting += 1,
                 OnNode::Old(_) => allowed.push(*node),
                 OnNode::Both { old, new } if self.is_available(new) => going.push(old.slot),
                 OnNode::Both { .. } => waiting += 1,

@@ -215,8 +215,10 @@ impl Sync<'_> {
             ([only], _) => self.resize(*only, self.bounds.replicas),
             (several, _) => {
                 if self.saturated(new) {
-                    let old = several.iter().filter(|id| Some(**id) != new);
-                    let shrunk = old.fold(false, |changed, id| self.resize(*id, 0) || changed);
+                    let mut shrunk = false;
+                    for id in several.iter().filter(|id| Some(**id) != new) {
+                        shrunk |= self.resize(*id, 0);
+                    }
                     shrunk || self.keep_sizes(new.as_slice())
                 } else if self.bounds.rolling {
                     self.scale_in_proportion(several)
@@ -277,9 +279,11 @@ impl Sync<'_> {
         if let Some((_, size, _)) = sets.first_mut() {
             *size = (*size + add - added).max(0);
         }
-        sets.into_iter().fold(false, |changed, (id, size, _)| {
-            self.resize(id, u32::try_from(size).unwrap_or(0)) || changed
-        })
+        let mut changed = false;
+        for (id, size, _) in sets {
+            changed |= self.resize(id, u32::try_from(size).unwrap_or(0));
+        }
+        changed
     }
 
     /// Kubernetes `rolling.go rolloutRolling`: history is only cleaned up when all is done.

@@ -1,7 +1,9 @@
 //! Tables of the rules of a deployment, and whole roll-outs. Each row names the Kubernetes source
 //! of its rule (below `pkg/controller/deployment`).
 
+use super::super::Phase;
 use super::super::replicaset::fake::*;
+use super::rollout::{proportion, resolve_fenceposts};
 use super::*;
 use crate::core::report::Reason;
 use crate::core::spec::{Amount, DeploymentStrategy};
@@ -69,4 +71,589 @@ fn a_roll_out_keeps_its_bounds_and_ends() {
     assert!(status.rolled_out && !status.stalled);
     assert_eq!(status.revision, 2);
     assert_eq!((world.told(Reason::RolloutStarted), world.told(Reason::RolloutComplete)), (2, 2));
+}
+
+fn count(n: u32) -> Amount {
+    Amount::Count(n)
+}
+
+fn percent(n: u32) -> Amount {
+    Amount::Percent(n)
+}
+
+#[test]
+fn fenceposts() {
+    // deployment_util.go ResolveFenceposts: (replicas, surge, unavailable) -> resolved.
+    let rows = [
+        (10, percent(25), percent(25), (3, 2)),
+        (4, percent(25), percent(25), (1, 1)),
+        (1, percent(25), percent(25), (1, 0)),
+        (0, percent(25), percent(25), (0, 1)),
+        (10, count(0), percent(5), (0, 1)),
+        (10, count(0), count(0), (0, 1)),
+        (3, percent(200), count(0), (6, 0)),
+        (3, count(1), count(7), (1, 7)),
+        (100, percent(1), percent(1), (1, 1)),
+        (99, percent(1), percent(1), (1, 0)),
+    ];
+    for (replicas, surge, unavailable, expected) in rows {
+        let resolved = resolve_fenceposts(surge, unavailable, replicas);
+        assert_eq!(resolved, expected, "{surge:?} {unavailable:?} of {replicas}");
+    }
+    // deployment_util.go MaxUnavailable: never more than there are, none without rolling.
+    assert_eq!(Bounds::of(&spec(3, count(1), count(7))).unavailable, 3);
+    assert_eq!(Bounds::of(&spec(0, count(0), count(0))).unavailable, 0);
+    let mut recreate = spec(3, count(0), count(0));
+    recreate.strategy = DeploymentStrategy::Recreate;
+    assert_eq!((Bounds::of(&recreate).surge, Bounds::of(&recreate).min_available()), (0, 3));
+}
+
+#[test]
+fn proportions() {
+    // deployment_util.go getReplicaSetFraction, integer.RoundToInt32: halves away from zero.
+    let rows = [
+        (2, 5, 10, 2),
+        (3, 5, 10, 3),
+        (2, 5, 3, -1),
+        (3, 5, 3, -1),
+        (1, 2, 3, 1),
+        (1, 4, 2, 0),
+        (5, 13, 56, 17),
+        (3, 13, 56, 10),
+        (7, 10, 0, -7),
+        (1, 0, 4, 3),
+    ];
+    for (size, recorded, allowed, expected) in rows {
+        assert_eq!(proportion(size, recorded, allowed), expected, "{size}/{recorded} of {allowed}");
+    }
+}
+
+/// A set before a sync: wanted, desired and max when it was last sized, and of its instances how
+/// many are available and how many are not.
+type Set = (u32, u32, u32, u64, u64);
+
+/// One sync on these sets, of which the one at `new` has the present template (none: a new one).
+fn sync(
+    spec: &DeploymentSpec,
+    sets: &[Set],
+    new: Option<usize>,
+) -> (State, Outcome, Vec<Observed>) {
+    let mut state = State { last_id: sets.len() as SetId, ..State::default() };
+    let mut observed = Vec::new();
+    for (at, (wanted, desired, max, available, unavailable)) in sets.iter().copied().enumerate() {
+        let id = at as SetId + 1;
+        let template = template(&format!("t{at}"));
+        let stored = store(id, id.into(), &template, START.wall, &mut 0, &[]);
+        let recorded = Recorded { desired, max };
+        state.sets.push(ReplicaSet { stored, wanted, recorded, instances: 0 });
+        for _ in 0..available {
+            observed.push(instance(observed.len() as u64 + 1, id));
+        }
+        for _ in 0..unavailable {
+            observed.push(instance(observed.len() as u64 + 1, id).unready());
+        }
+    }
+    let template = template(&new.map_or_else(|| "new".to_owned(), |at| format!("t{at}")));
+    let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
+    let outcome = reconcile(spec, &context, &mut state, &observed);
+    (state, outcome, observed)
+}
+
+fn sizes(state: &State) -> Vec<u32> {
+    state.sets.iter().map(|s| s.wanted).collect()
+}
+
+/// A set of a deployment of 10 whose instances are all available.
+fn ok(wanted: u32, of: u32, max: u32) -> Set {
+    (wanted, of, max, wanted.into(), 0)
+}
+
+#[test]
+fn one_rolling_step() {
+    // (rule, replicas, surge, unavailable, sets, which is new, sizes after one sync)
+    type Row<'a> = (&'a str, u32, u32, u32, &'a [Set], Option<usize>, &'a [u32]);
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        ("rolling.go reconcileNewReplicaSet: no room", 10, 0, 1, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[9, 0]),
+        ("rolling.go reconcileNewReplicaSet: the surge is the room", 10, 2, 0, &[ok(10, 10, 12), ok(0, 10, 12)], Some(1), &[10, 2]),
+        ("rolling.go reconcileNewReplicaSet: what old ones leave is room", 10, 2, 0, &[ok(5, 10, 12), ok(0, 10, 12)], Some(1), &[5, 7]),
+        ("rolling.go reconcileNewReplicaSet: never beyond replicas", 10, 2, 0, &[ok(1, 10, 12), (9, 10, 12, 9, 0)], Some(1), &[1, 10]),
+        ("rolling.go reconcileNewReplicaSet: too many new ones", 10, 2, 0, &[ok(2, 10, 12), (11, 10, 12, 11, 0)], Some(1), &[2, 10]),
+        ("rolling.go reconcileNewReplicaSet: full, so old ones may shrink", 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 2, 0)], Some(1), &[8, 2]),
+        ("rolling.go reconcileNewReplicaSet: full, and new ones not available", 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 0, 2)], Some(1), &[10, 2]),
+        ("rolling.go reconcileNewReplicaSet: a new one of two available", 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 1, 1)], Some(1), &[9, 2]),
+        ("rolling.go reconcileOldReplicaSets: nothing may be unavailable", 10, 0, 0, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[9, 0]),
+        ("rolling.go reconcileOldReplicaSets: two may", 10, 0, 2, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[8, 0]),
+        ("rolling.go cleanupUnhealthyReplicas: unavailable old ones first", 10, 0, 2, &[(10, 10, 10, 8, 2), ok(0, 10, 10)], Some(1), &[8, 0]),
+        ("rolling.go cleanupUnhealthyReplicas: then healthy ones", 10, 0, 4, &[(10, 10, 10, 8, 2), ok(0, 10, 10)], Some(1), &[6, 0]),
+        ("rolling.go cleanupUnhealthyReplicas: up to the room", 10, 0, 2, &[(10, 10, 10, 5, 5), ok(0, 10, 10)], Some(1), &[8, 0]),
+        ("rolling.go cleanupUnhealthyReplicas: oldest set first", 10, 0, 2, &[(4, 10, 10, 2, 2), (6, 10, 10, 4, 2), ok(0, 10, 10)], Some(2), &[2, 6, 0]),
+        ("rolling.go cleanupUnhealthyReplicas: then the next", 10, 0, 3, &[(4, 10, 10, 2, 2), (6, 10, 10, 4, 2), ok(0, 10, 10)], Some(2), &[2, 5, 0]),
+        ("rolling.go cleanupUnhealthyReplicas: a broken old version is always replaced", 3, 1, 0, &[(3, 3, 4, 0, 3), (1, 3, 4, 0, 1)], Some(1), &[3, 1]),
+        ("rolling.go cleanupUnhealthyReplicas: also by an available new one", 3, 1, 0, &[(3, 3, 4, 0, 3), (1, 3, 4, 1, 0)], Some(1), &[2, 1]),
+        ("rolling.go scaleDownOldReplicaSetsForRollingUpdate: oldest set first", 10, 0, 5, &[ok(4, 10, 10), ok(6, 10, 10), ok(0, 10, 10)], Some(2), &[0, 5, 0]),
+        ("rolling.go scaleDownOldReplicaSetsForRollingUpdate: not below the minimum", 10, 2, 1, &[ok(9, 10, 12), (3, 10, 12, 0, 3)], Some(1), &[9, 3]),
+        ("rolling.go scaleDownOldReplicaSetsForRollingUpdate: the two bounds are separate", 10, 0, 5, &[(6, 10, 10, 5, 1), (4, 10, 10, 4, 0)], Some(1), &[1, 4]),
+        ("rolling.go reconcileOldReplicaSets: new unavailable ones eat the budget", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], Some(1), &[8, 4]),
+        ("rolling.go reconcileOldReplicaSets: in part", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 2, 2)], Some(1), &[6, 4]),
+        ("sync.go getNewReplicaSet: made at the size there is room for", 10, 3, 2, &[ok(10, 10, 13)], None, &[10, 3]),
+        ("sync.go getNewReplicaSet: made empty when there is none", 10, 0, 2, &[ok(10, 10, 10)], None, &[10, 0]),
+        ("sync.go getNewReplicaSet: the first at full size", 10, 3, 2, &[], None, &[10]),
+        ("sync.go getNewReplicaSet: none wanted, none made", 0, 1, 1, &[], None, &[0]),
+        ("sync.go getNewReplicaSet: a third in mid-flight starts where there is room", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], None, &[8, 4, 0]),
+        ("deployment_util.go FindNewReplicaSet: undo in mid-flight drains the newer", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], Some(0), &[8, 0]),
+        ("deployment_util.go FindNewReplicaSet: undo grows the old one again", 10, 3, 2, &[ok(4, 10, 13), (6, 10, 13, 0, 6)], Some(0), &[7, 6]),
+        ("rolling.go rolloutRolling: all done, nothing to do", 10, 2, 2, &[ok(0, 10, 12), ok(10, 10, 12)], Some(1), &[0, 10]),
+        ("rolling.go rolloutRolling: unavailable new ones are left alone", 10, 2, 2, &[ok(0, 10, 12), (10, 10, 12, 4, 6)], Some(1), &[0, 10]),
+    ];
+    for (rule, replicas, surge, unavailable, sets, new, expected) in rows {
+        let spec = spec(*replicas, count(*surge), count(*unavailable));
+        let (state, ..) = sync(&spec, sets, *new);
+        assert_eq!(sizes(&state), *expected, "{rule}");
+    }
+}
+
+#[test]
+fn one_scaling_step() {
+    // sync.go scale, as in sync_test.go TestScale; sets oldest first.
+    // (rule, replicas, surge, paused, sets, which is new, sizes after one sync)
+    type Row<'a> = (&'a str, u32, u32, bool, &'a [Set], Option<usize>, &'a [u32]);
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        ("FindActiveOrLatest: one active, up", 12, 0, false, &[ok(10, 10, 10)], Some(0), &[12]),
+        ("FindActiveOrLatest: one active, down", 5, 0, false, &[ok(10, 10, 10)], Some(0), &[5]),
+        ("FindActiveOrLatest: the one active may be an old one", 8, 0, false, &[ok(10, 10, 10)], None, &[8]),
+        ("FindActiveOrLatest: none active, the new one", 5, 0, true, &[ok(0, 0, 0), ok(0, 0, 0)], Some(0), &[5, 0]),
+        ("FindActiveOrLatest: none active, none new, the youngest", 5, 0, true, &[ok(0, 0, 0), ok(0, 0, 0)], None, &[0, 5]),
+        ("proportional scaling: 5 -> 10", 10, 0, false, &[ok(3, 5, 5), ok(2, 5, 5)], Some(1), &[6, 4]),
+        ("proportional scaling: 5 -> 3", 3, 0, false, &[ok(3, 5, 5), ok(2, 5, 5)], Some(1), &[2, 1]),
+        ("proportional scaling: 9 -> 4", 4, 0, false, &[ok(1, 9, 9), (8, 9, 9, 4, 4)], Some(1), &[0, 4]),
+        ("proportional scaling: 7 -> 10", 10, 0, false, &[ok(2, 7, 7), ok(3, 7, 7), ok(2, 7, 7)], Some(2), &[3, 4, 3]),
+        ("proportional scaling: 13 -> 8", 8, 0, false, &[ok(3, 13, 13), ok(8, 13, 13), ok(2, 13, 13)], Some(2), &[2, 5, 1]),
+        ("leftovers: 3 -> 4, equal sizes: to the youngest", 4, 0, false, &[ok(1, 3, 3), ok(1, 3, 3), ok(1, 3, 3)], Some(2), &[1, 1, 2]),
+        ("leftovers: 3 -> 2, equal sizes: from the oldest", 2, 0, false, &[ok(1, 3, 3), ok(1, 3, 3), ok(1, 3, 3)], Some(2), &[0, 1, 1]),
+        ("no change: 4 -> 4 while paused", 4, 0, true, &[ok(2, 4, 4), ok(2, 4, 4)], Some(1), &[2, 2]),
+        ("proportional scaling: to zero", 0, 0, false, &[ok(2, 4, 4), ok(2, 4, 4)], Some(1), &[0, 0]),
+        ("size and surge change: 10+3 -> 50+6", 50, 6, false, &[ok(3, 10, 13), ok(5, 10, 13), ok(5, 10, 13)], Some(2), &[12, 22, 22]),
+        ("size and template change: 10 -> 14", 14, 0, false, &[ok(3, 10, 10), ok(7, 10, 10)], None, &[4, 10]),
+        ("IsSaturated: all new ones available, old ones go", 2, 1, true, &[ok(1, 2, 3), ok(2, 2, 3)], Some(1), &[0, 2]),
+        ("IsSaturated: a broken new set does not drain the old one", 2, 1, true, &[ok(1, 2, 3), (2, 2, 3, 0, 2)], Some(1), &[1, 2]),
+        ("the surge is spread too", 3, 1, true, &[ok(2, 3, 3), ok(1, 3, 3)], Some(1), &[3, 1]),
+        ("sync.go isScalingEvent: the same count is none", 10, 0, false, &[ok(9, 10, 10), (1, 10, 10, 1, 0)], Some(1), &[8, 1]),
+        ("sync.go isScalingEvent: empty sets do not count", 10, 0, false, &[ok(0, 3, 3), ok(10, 10, 10)], Some(1), &[0, 10]),
+    ];
+    for (rule, replicas, surge, paused, sets, new, expected) in rows {
+        let mut spec = spec(*replicas, count(*surge), count(1));
+        spec.paused = *paused;
+        let (state, ..) = sync(&spec, sets, *new);
+        assert_eq!(sizes(&state), *expected, "{rule}");
+        let active = state.sets.iter().filter(|s| s.active());
+        let recorded: Vec<u32> = active.map(|s| s.recorded.desired).collect();
+        assert!(recorded.iter().all(|desired| desired == replicas), "{rule}: {recorded:?}");
+    }
+}
+
+#[test]
+fn one_recreate_step() {
+    type Row<'a> = (&'a str, &'a [Set], Option<usize>, &'a [u32]);
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        ("recreate.go scaleDownOldReplicaSetsForRecreate", &[ok(3, 3, 3)], None, &[0]),
+        ("recreate.go scaleDownOldReplicaSetsForRecreate: all at once", &[ok(1, 3, 3), ok(2, 3, 3)], None, &[0, 0]),
+        ("recreate.go oldPodsRunning: waits", &[(0, 3, 3, 0, 1)], None, &[0]),
+        ("recreate.go rolloutRecreate: then the new one in full", &[ok(0, 3, 3)], None, &[0, 3]),
+        ("recreate.go rolloutRecreate: undo", &[ok(0, 3, 3), ok(3, 3, 3)], Some(0), &[0, 0]),
+        ("recreate.go rolloutRecreate: undo, all gone", &[ok(0, 3, 3), ok(0, 3, 3)], Some(0), &[3, 0]),
+        ("sync.go scale: one active", &[ok(2, 2, 2)], Some(0), &[3]),
+        ("sync.go scale: several are left to the roll-out", &[ok(1, 2, 2), ok(1, 2, 2)], Some(1), &[0, 1]),
+    ];
+    for (rule, sets, new, expected) in rows {
+        let mut spec = spec(3, count(0), count(0));
+        spec.strategy = DeploymentStrategy::Recreate;
+        let (state, ..) = sync(&spec, sets, *new);
+        assert_eq!(sizes(&state), *expected, "{rule}");
+    }
+}
+
+#[test]
+fn recreate_waits_for_the_last_old_process() {
+    let mut spec = spec(3, count(0), count(0));
+    spec.strategy = DeploymentStrategy::Recreate;
+    let mut world = world(spec);
+    world.watch = Some(|world| {
+        let old = world.observed.iter().filter(|one| one.set == 1).count();
+        let new = world.observed.iter().filter(|one| one.set == 2).count();
+        assert!(old == 0 || new == 0, "{old} old beside {new} new");
+    });
+    world.apply("v2");
+    assert_eq!((world.active(), world.observed.len()), (0, 3));
+    world.pass_secs(5);
+    assert_eq!((world.active_of("v2"), world.active()), (3, 3));
+    // recreate.go oldPodsRunning: an old one that has ended is no obstacle.
+    let template = template("v3");
+    let context = Context { name: "api", template: &template, mode: Mode::Run, now: world.now };
+    let ended: Vec<Observed> =
+        world.observed.iter().map(|one| one.clone().phase(Phase::Failed)).collect();
+    let Deployment { spec, state } = &mut world.controller;
+    reconcile(spec, &context, state, &ended);
+    reconcile(spec, &context, state, &ended);
+    assert_eq!(sizes(state), [0, 0, 3]);
+}
+
+#[test]
+fn conditions_and_progress() {
+    let reason = |world: &World<Deployment>, kind: &str| {
+        let condition = world.controller.state.conditions.get(kind).cloned();
+        condition.map_or_else(String::new, |c| format!("{}/{}", c.status.as_str(), c.reason))
+    };
+    let mut world =
+        World::new(Deployment { spec: spec(3, count(1), count(0)), state: State::default() }, "v1");
+    world.behaviours.insert("bad".to_owned(), BROKEN);
+    let expect = |world: &mut World<Deployment>, rule: &str, available: &str, progress: &str| {
+        world.settle();
+        assert_eq!(reason(world, "Available"), available, "{rule}");
+        assert_eq!(reason(world, "Progressing"), progress, "{rule}");
+    };
+    const ENOUGH: &str = "True/MinimumReplicasAvailable";
+    const TOO_FEW: &str = "False/MinimumReplicasUnavailable";
+    expect(
+        &mut world,
+        "progress.go DeploymentProgressing: instances came",
+        TOO_FEW,
+        "True/ReplicaSetUpdated",
+    );
+    world.pass_secs(5);
+    expect(&mut world, "progress.go DeploymentComplete", ENOUGH, "True/NewReplicaSetAvailable");
+    world.observed[0].ready_since = None;
+    expect(
+        &mut world,
+        "progress.go: a later crash is no failed roll-out",
+        TOO_FEW,
+        "True/NewReplicaSetAvailable",
+    );
+    world.observed[0].restarts = 1;
+    world.pass_secs(1000);
+    expect(
+        &mut world,
+        "deployment_util.go DeploymentTimedOut: not after completion",
+        TOO_FEW,
+        "True/NewReplicaSetAvailable",
+    );
+    world.observed[0].ready_since = Some(world.now.mono);
+    world.apply("bad");
+    expect(&mut world, "sync.go getNewReplicaSet, then progress", ENOUGH, "True/ReplicaSetUpdated");
+    world.pass_secs(600);
+    expect(
+        &mut world,
+        "deployment_util.go DeploymentTimedOut: strictly after",
+        ENOUGH,
+        "True/ReplicaSetUpdated",
+    );
+    world.pass(Millis(200));
+    expect(
+        &mut world,
+        "deployment_util.go DeploymentTimedOut",
+        ENOUGH,
+        "False/ProgressDeadlineExceeded",
+    );
+    assert!(world.controller.state.status().stalled);
+    world.pass_secs(5000);
+    assert_eq!(world.told(Reason::RolloutStalled), 1, "told once");
+    world.controller.spec.paused = true;
+    expect(
+        &mut world,
+        "sync.go checkPausedConditions: not over a time-out",
+        ENOUGH,
+        "False/ProgressDeadlineExceeded",
+    );
+    world.controller.spec.paused = false;
+    world.apply("v1");
+    assert!(!world.controller.state.status().stalled, "undo clears it");
+    world.pass_secs(5);
+    expect(&mut world, "progress.go: complete after undo", ENOUGH, "True/NewReplicaSetAvailable");
+    world.controller.spec.paused = true;
+    expect(&mut world, "sync.go checkPausedConditions: paused", ENOUGH, "Unknown/DeploymentPaused");
+    world.pass_secs(5000);
+    expect(
+        &mut world,
+        "sync.go checkPausedConditions: the clock stands",
+        ENOUGH,
+        "Unknown/DeploymentPaused",
+    );
+    world.controller.spec.paused = false;
+    expect(
+        &mut world,
+        "sync.go checkPausedConditions: resumed and complete",
+        ENOUGH,
+        "True/NewReplicaSetAvailable",
+    );
+    world.controller.spec.progress_deadline = None;
+    expect(&mut world, "progress.go: no deadline, no condition", ENOUGH, "");
+    world.controller.spec.progress_deadline = Some(Millis::from_secs(60));
+    expect(
+        &mut world,
+        "sync.go getNewReplicaSet: the deadline is back; complete",
+        ENOUGH,
+        "True/NewReplicaSetAvailable",
+    );
+    assert_eq!(world.told(Reason::RolloutComplete), 2, "v1, and v1 again after the undo");
+}
+
+#[test]
+fn a_stalled_roll_out_goes_on_when_it_can() {
+    let mut world = world(spec(3, count(1), count(0)));
+    world.apply("bad");
+    world.pass_secs(700);
+    assert!(world.controller.state.status().stalled);
+    let new = world.observed.iter_mut().find(|one| one.set == 2).unwrap();
+    new.ready_since = Some(world.now.mono);
+    world.settle();
+    assert!(!world.controller.state.status().stalled, "progress.go: progress clears it");
+    world.pass_secs(700);
+    assert_eq!(world.told(Reason::RolloutStalled), 2, "and it may come again");
+}
+
+#[test]
+fn resume_restarts_the_clock() {
+    let mut world = world(spec(3, count(1), count(0)));
+    world.apply("bad");
+    world.pass_secs(500);
+    world.controller.spec.paused = true;
+    world.pass_secs(500);
+    assert!(!world.controller.state.status().stalled, "sync.go: a pause is no lack of progress");
+    world.controller.spec.paused = false;
+    world.pass_secs(500);
+    assert!(!world.controller.state.status().stalled, "sync.go checkPausedConditions");
+    world.pass_secs(101);
+    assert!(world.controller.state.status().stalled);
+}
+
+#[test]
+fn a_broken_version_stops_by_itself_and_undo_brings_the_old_one_back() {
+    let mut world = world(spec(4, count(1), count(1)));
+    world.watch = Some(bounds);
+    world.apply("bad");
+    world.pass_secs(3600);
+    assert_eq!((world.active_of("v1"), world.active_of("bad")), (3, 2));
+    let history = world.controller.state.history();
+    let back = super::super::history::undo_template(&history, None).unwrap();
+    assert_eq!(back, template("v1"));
+    world.apply("v1");
+    world.pass_secs(10);
+    assert_eq!((world.active_of("v1"), world.active()), (4, 4));
+    let revisions: Vec<(u64, String)> = world
+        .controller
+        .state
+        .history()
+        .into_iter()
+        .map(|entry| (entry.revision, entry.earlier))
+        .collect();
+    // deployment_util.go SetNewReplicaSetAnnotations
+    assert_eq!(revisions, [(2, String::new()), (3, "1".to_owned())]);
+    assert!(world.controller.state.status().rolled_out);
+}
+
+#[test]
+fn a_third_version_in_mid_flight_takes_over() {
+    let mut world = world(spec(6, count(2), count(1)));
+    world.watch = Some(bounds);
+    world.apply("bad");
+    world.pass_secs(60);
+    world.apply("v3");
+    world.pass_secs(60);
+    assert_eq!((world.active_of("v3"), world.active()), (6, 6));
+    let history = world.controller.state.history();
+    assert_eq!(
+        history.iter().map(|e| (e.revision, e.instances)).collect::<Vec<_>>(),
+        [(1, 0), (2, 0), (3, 6)]
+    );
+}
+
+#[test]
+fn scaling_in_mid_roll_out_keeps_the_proportion() {
+    let mut world = world(spec(10, count(3), count(2)));
+    world.apply("bad");
+    world.pass_secs(60);
+    assert_eq!((world.active_of("v1"), world.active_of("bad")), (8, 5));
+    world.controller.spec.replicas = 15;
+    world.settle();
+    // docs: concepts/workloads/controllers/deployment, "Proportional scaling"
+    assert_eq!((world.active_of("v1"), world.active_of("bad")), (11, 7));
+}
+
+#[test]
+fn a_pause_holds_the_template_but_not_the_size() {
+    let mut world = world(spec(3, count(1), count(0)));
+    world.controller.spec.paused = true;
+    world.apply("v2");
+    world.pass_secs(10);
+    assert_eq!((world.active_of("v1"), world.active()), (3, 3));
+    let status = world.controller.state.status();
+    assert!(!status.rolled_out && status.counts.updated == 0);
+    world.controller.spec.replicas = 5;
+    world.pass_secs(10);
+    assert_eq!((world.active_of("v1"), world.active()), (5, 5), "sync.go sync: scale while paused");
+    let slot = world.observed[0].name.clone();
+    world.delete(&slot);
+    assert_eq!(world.active_of("v1"), 5, "a lost one comes back at the old version");
+    world.controller.spec.paused = false;
+    world.pass_secs(60);
+    assert_eq!((world.active_of("v2"), world.active()), (5, 5));
+}
+
+#[test]
+fn nothing_is_made_of_what_is_paused_from_birth() {
+    let mut paused = spec(3, count(1), count(0));
+    paused.paused = true;
+    let mut world = world(paused);
+    assert!(world.observed.is_empty() && world.controller.state.history().is_empty());
+    world.controller.spec.paused = false;
+    world.pass_secs(10);
+    assert_eq!(world.ready(), 3);
+}
+
+#[test]
+fn min_ready_holds_the_roll_out_back() {
+    let mut slow = spec(2, count(1), count(0));
+    slow.min_ready = Millis::from_secs(30);
+    let mut world = world(slow);
+    assert!(!world.controller.state.status().rolled_out);
+    world.pass_secs(60);
+    assert!(world.controller.state.status().rolled_out, "rechecked without an event");
+    world.watch = Some(bounds);
+    world.apply("v2");
+    world.pass(Millis(30_999));
+    assert_eq!(world.active_of("v1"), 2);
+    world.pass_secs(1);
+    assert_eq!(world.active_of("v1"), 1);
+    world.pass_secs(60);
+    assert!(world.controller.state.status().rolled_out);
+}
+
+#[test]
+fn a_stop_keeps_the_sizes() {
+    let mut world = world(spec(4, count(1), count(1)));
+    world.apply("bad");
+    world.pass_secs(60);
+    let before = sizes(&world.controller.state);
+    world.mode = Mode::Stopped;
+    world.settle();
+    assert_eq!(world.active(), 0);
+    assert_eq!(world.controller.state.status().counts.desired, 0);
+    world.pass_secs(5000);
+    assert!(world.observed.is_empty() && !world.controller.state.status().stalled);
+    world.mode = Mode::Run;
+    world.pass_secs(10);
+    assert_eq!(sizes(&world.controller.state), before);
+    assert_eq!((world.active_of("v1"), world.active_of("bad")), (3, 2), "as far as it was");
+    world.mode = Mode::Stopped;
+    world.pass_secs(10);
+    world.mode = Mode::Run;
+    world.take_log();
+    world.apply("v3");
+    world.pass_secs(10);
+    assert_eq!(world.active_of("v3"), 4);
+    let started = world.take_log();
+    assert!(started.len() == 4, "no old one is started for its sake: {started:?}");
+}
+
+#[test]
+fn scaled_while_stopped() {
+    let mut world = world(spec(2, count(1), count(0)));
+    world.mode = Mode::Stopped;
+    world.pass_secs(10);
+    world.controller.spec.replicas = 5;
+    world.mode = Mode::Run;
+    world.pass_secs(10);
+    assert_eq!(world.ready(), 5);
+}
+
+#[test]
+fn deleting_ends_when_all_are_gone() {
+    let mut world = world(spec(2, count(1), count(0)));
+    world.mode = Mode::Deleting;
+    world.settle();
+    assert!(!world.gone);
+    world.pass_secs(1);
+    assert!(world.gone && world.observed.is_empty());
+}
+
+#[test]
+fn history_is_cleaned_up() {
+    // (limit, versions before the last, revisions kept)
+    let rows: [(u32, usize, &[u64]); 4] =
+        [(10, 3, &[1, 2, 3, 4]), (2, 3, &[2, 3, 4]), (0, 3, &[4]), (u32::MAX, 3, &[1, 2, 3, 4])];
+    for (limit, versions, kept) in rows {
+        let mut world = world(spec(2, count(1), count(0)));
+        world.controller.spec.revision_history_limit = limit;
+        for version in 0..versions {
+            world.apply(&format!("w{version}"));
+            world.pass_secs(30);
+        }
+        let history = world.controller.state.history();
+        let revisions: Vec<u64> = history.iter().map(|e| e.revision).collect();
+        assert_eq!(revisions, kept, "sync.go cleanupDeployment, limit {limit}");
+    }
+    // A set that is in use is skipped, not replaced by a younger one.
+    let mut paused = spec(3, count(1), count(0));
+    paused.paused = true;
+    paused.revision_history_limit = 1;
+    let (state, ..) = sync(&paused, &[ok(2, 3, 4), ok(0, 3, 4), ok(1, 3, 4)], Some(2));
+    assert_eq!(sizes(&state), [3, 0, 1], "sync.go cleanupDeployment: in use");
+}
+
+#[test]
+fn edits_outside_the_template_make_no_revision() {
+    let mut world = world(spec(2, count(1), count(0)));
+    world.controller.spec.replicas = 3;
+    world.controller.spec.revision_history_limit = 3;
+    world.controller.spec.min_ready = Millis(5);
+    world.controller.spec.strategy = DeploymentStrategy::Recreate;
+    world.pass_secs(60);
+    assert_eq!(world.controller.state.status().revision, 1);
+    assert_eq!(world.active(), 3);
+}
+
+#[test]
+fn scaling_notes_say_what_happened() {
+    let mut world = world(spec(2, count(1), count(0)));
+    world.notes.clear();
+    world.controller.spec.replicas = 5;
+    world.settle();
+    world.controller.spec.replicas = 1;
+    world.settle();
+    let notes: Vec<String> =
+        world.notes.iter().map(|n| format!("{:?} {}", n.reason, n.message)).collect();
+    assert_eq!(notes, ["ScaledUp revision 1 from 2 to 5", "ScaledDown revision 1 from 5 to 1"]);
+}
+
+#[test]
+fn strangers_go_and_the_ended_are_replaced() {
+    let mut world = world(spec(2, count(1), count(0)));
+    world.observed.push(instance(99, 77));
+    world.observed[0].phase = Phase::Failed;
+    world.observed[0].ready_since = None;
+    world.settle();
+    assert!(world.observed.iter().any(|one| one.slot == 99 && one.terminating));
+    assert_eq!(world.active(), 2);
+    assert!(world.observed.iter().all(|one| one.phase != Phase::Failed), "forgotten");
+    world.observed[0].phase = Phase::GaveUp;
+    world.observed[0].ready_since = None;
+    let slot = world.observed[0].slot;
+    world.settle();
+    assert_eq!(world.observed[0].slot, slot, "one that gave up is not replaced");
+    world.controller.spec.replicas = 1;
+    world.settle();
+    assert!(world.observed.iter().all(|one| one.slot != slot || one.terminating), "but goes first");
+}
+
+#[test]
+fn state_survives_storage() {
+    let mut world = world(spec(4, count(1), count(1)));
+    world.apply("bad");
+    world.pass_secs(60);
+    let text = serde_json::to_string(&world.controller.state).unwrap();
+    let back: State = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, world.controller.state);
+    assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// No settling takes more calls than this: each call that intends something changes something.
 const CALLS_MAX: usize = 400;
 
-pub(crate) const START: Now = Now { mono: Mono(1_000_000), wall: Wall(1_700_000_000_000) };
+pub(crate) const START: Now = Now { mono: Mono(10_000_000), wall: Wall(1_700_000_000_000) };
 
 /// A template that differs from others by its text.
 pub(crate) fn template(text: &str) -> Arc<InstanceTemplate> {
@@ -68,9 +68,9 @@ pub(crate) fn instance(slot: u64, set: SetId) -> Observed {
         set,
         identity: Identity::Anonymous,
         phase: Phase::Running,
-        ready_since: Some(START.mono.minus(Millis(500_000 - slot * 1000))),
+        ready_since: Some(START.mono.minus(Millis(5_000_000 - slot * 1000))),
         terminating: false,
-        created: START.mono.minus(Millis(600_000 - slot * 1000)),
+        created: START.mono.minus(Millis(6_000_000 - slot * 1000)),
         restarts: 0,
         exit: None,
         ended: None,

@@ -1,1 +1,115 @@
+//! Tables of the rules of a ReplicaSet; each row names the Kubernetes source of its rule.
 
+use super::super::history::store;
+use super::fake::{Change, START, instance, template};
+use super::*;
+
+/// The instance, since when it is ready (seconds ago), how often restarted, when made.
+fn one(slot: u64, ready: Option<u64>, restarts: u32, age: u64) -> Observed {
+    Observed {
+        ready_since: ready.map(|ago| START.mono.minus(Millis::from_secs(ago))),
+        restarts,
+        created: START.mono.minus(Millis::from_secs(age)),
+        ..instance(slot, 1)
+    }
+}
+
+#[test]
+fn whom_to_remove_first() {
+    // controller_utils.go ActivePodsWithRanks.Less; the first of each pair goes first.
+    let ready = |ago| one(1, Some(ago), 0, 100);
+    #[rustfmt::skip]
+    let rows = [
+        ("wsup: given up before all", one(1, None, 0, 100).phase(Phase::GaveUp), one(2, None, 0, 5).pending()),
+        ("2: Pending before Running", one(1, None, 0, 100).pending(), one(2, None, 9, 5)),
+        ("2: Pending before Running, whatever its age", one(1, None, 0, 900).pending(), ready(1)),
+        ("3: not ready before ready", one(1, None, 0, 900), ready(1)),
+        ("3: not ready before ready, whatever the restarts", one(1, None, 0, 900), one(2, Some(1), 9, 1)),
+        ("6: ready for a shorter time", one(2, Some(10), 0, 900), one(1, Some(20), 9, 30)),
+        ("6: exactly, not by powers of two", one(2, Some(1000), 0, 2000), one(1, Some(1001), 0, 2000)),
+        ("7: more restarts", one(1, Some(10), 3, 900), one(2, Some(10), 2, 20)),
+        ("7: more restarts, not ready ones too", one(1, None, 3, 900), one(2, None, 2, 20)),
+        ("8: younger", one(1, Some(10), 0, 20), one(2, Some(10), 0, 30)),
+        ("8: exactly, not by powers of two", one(1, None, 0, 1000), one(2, None, 0, 1001)),
+        ("8: else made later", one(2, Some(10), 0, 20), one(1, Some(10), 0, 20)),
+    ];
+    for (rule, first, second) in rows {
+        assert_eq!(removal_order(&first, &second), Ordering::Less, "{rule}");
+        assert_eq!(removal_order(&second, &first), Ordering::Greater, "{rule}");
+    }
+}
+
+fn intents(wanted: u32, observed: &[Observed]) -> Vec<String> {
+    let stored = store(1, 1, &template("a"), START.wall, &mut 0, &[]);
+    let recorded = Recorded { desired: wanted, max: wanted };
+    let set = ReplicaSet { stored, wanted, recorded, instances: 0 };
+    let mut outcome = Outcome::default();
+    forget_ended(observed, &mut outcome);
+    reconcile("api", &set, observed, &mut outcome);
+    let say = |intent: &Intent| match intent {
+        Intent::Create { name: NewName::Random(prefix), .. } => {
+            assert_eq!(prefix, &format!("api-{}", set.stored.hash));
+            "+".to_owned()
+        }
+        Intent::Delete { slot } => format!("-{slot}"),
+        Intent::Forget { slot } => format!("~{slot}"),
+        other => panic!("{other:?}"),
+    };
+    outcome.intents.iter().map(say).collect()
+}
+
+#[test]
+fn keeping_a_size() {
+    let a = instance(1, 1);
+    let b = instance(2, 1);
+    #[rustfmt::skip]
+    let rows: Vec<(&str, u32, Vec<Observed>, &[&str])> = vec![
+        ("replica_set.go manageReplicas: missing ones are made", 3, vec![a.clone()], &["+", "+"]),
+        ("replica_set.go manageReplicas: surplus ones go", 1, vec![a.clone(), b.clone()], &["-2"]),
+        ("replica_set.go manageReplicas: as it should be", 2, vec![a.clone(), b.clone()], &[]),
+        ("replica_set.go manageReplicas: none wanted", 0, vec![a.clone(), b.clone()], &["-2", "-1"]),
+        ("replica_set.go manageReplicas: not ready ones are not replaced", 1, vec![a.clone().unready()], &[]),
+        ("controller_utils.go IsPodActive: a terminating one does not count", 1, vec![a.clone().going()], &["+"]),
+        ("controller_utils.go IsPodActive: nor is it asked again", 0, vec![a.clone().going()], &[]),
+        ("controller_utils.go IsPodActive: a failed one is replaced", 1, vec![a.clone().phase(Phase::Failed)], &["~1", "+"]),
+        ("controller_utils.go IsPodActive: a succeeded one too", 1, vec![a.clone().phase(Phase::Succeeded)], &["~1", "+"]),
+        ("controller_utils.go IsPodActive: one that goes and failed", 1, vec![a.clone().phase(Phase::Failed).going()], &["+"]),
+        ("wsup: one that gave up counts", 1, vec![a.clone().phase(Phase::GaveUp)], &[]),
+        ("wsup: one that gave up goes first", 1, vec![a.clone().phase(Phase::GaveUp), b.clone().pending()], &["-1"]),
+        ("controller_ref_manager.go: another set's do not count", 1, vec![instance(3, 2)], &["+"]),
+    ];
+    for (rule, wanted, observed, expected) in rows {
+        assert_eq!(intents(wanted, &observed), *expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_step_is_bounded() {
+    // replica_set.go BurstReplicas
+    assert_eq!(intents(2000, &[]).len(), BURST);
+    let many: Vec<Observed> = (1..1201).map(|slot| instance(slot, 1)).collect();
+    assert_eq!(intents(100, &many).len(), BURST);
+}
+
+#[test]
+fn counting() {
+    let observed = [
+        instance(1, 1),
+        instance(2, 1).unready(),
+        instance(3, 1).going(),
+        instance(4, 1).phase(Phase::Failed),
+        instance(5, 2).pending(),
+    ];
+    let now = START.mono;
+    let tallies = tally(&observed, Millis::ZERO, now);
+    assert_eq!(tallies[&1], Tally { active: 2, ready: 1, available: 1, present: 4 });
+    assert_eq!(tallies[&2], Tally { active: 1, ready: 0, available: 0, present: 1 });
+    // podutil IsPodAvailable: exactly min_ready after is available.
+    let since = observed[0].ready_since.unwrap();
+    let ready_for = now.since(since);
+    assert_eq!(tally(&observed, ready_for, now)[&1].available, 1);
+    assert_eq!(tally(&observed, ready_for.saturating_add(Millis(1)), now)[&1].available, 0);
+    let mut outcome = Outcome::default();
+    remove_all(&observed, &mut outcome);
+    assert_eq!(outcome.intents.len(), 4, "all but the one that goes");
+}

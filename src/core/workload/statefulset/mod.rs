@@ -6,6 +6,7 @@
 //! and told by [`State::data_removed`].
 
 mod data;
+pub(super) mod seen;
 mod update;
 
 use super::history::{Adopted, Revisions, complete, started};
@@ -14,6 +15,7 @@ use super::{BURST, Context, Counts, HistoryEntry, Identity, Intent, Mode, NewNam
 use super::{Outcome, Phase, SetId, Status};
 use crate::core::id::Revision;
 use crate::core::spec::{InstanceTemplate, ManagementPolicy, StatefulSetSpec, StatefulStrategy};
+use seen::Seen;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,8 +35,7 @@ pub struct State {
     update: Option<SetId>,
     /// The last revision of which all instances were available at once.
     proven: Option<SetId>,
-    /// Which of the instances there are were ready at some time.
-    was_ready: BTreeSet<u64>,
+    seen: Seen,
     /// Ordinals whose instances were made and which have not been scaled away: they own data.
     holders: BTreeSet<u32>,
     /// Ordinals that were scaled away with their data; it goes when the instance is gone, even if
@@ -123,10 +124,8 @@ pub fn reconcile(
     let mut outcome = Outcome::default();
     let (by_ordinal, strangers) = sort_out(observed);
     remove_all(strangers, &mut outcome);
-    let update = adopt(spec, context, state, &mut outcome);
-    let slots: BTreeSet<u64> = observed.iter().map(|one| one.slot).collect();
-    state.was_ready.retain(|slot| slots.contains(slot));
-    state.was_ready.extend(observed.iter().filter(|one| one.ready()).map(|one| one.slot));
+    let update = adopt(spec, context, state, observed, &mut outcome);
+    state.seen.look(observed);
     state.revisions.count(observed.iter().filter(|one| one.active()).map(|one| one.set));
     let mut sync = Sync { spec, context, state, by_ordinal, update, outcome };
     match context.mode {
@@ -168,6 +167,7 @@ fn adopt(
     spec: &StatefulSetSpec,
     context: &Context<'_>,
     state: &mut State,
+    observed: &[Observed],
     outcome: &mut Outcome,
 ) -> SetId {
     if context.mode != Mode::Run {
@@ -179,6 +179,7 @@ fn adopt(
     let Adopted { id, changed } = state.revisions.adopt(context.template, context.now.wall);
     if changed {
         outcome.tell(started(state.revisions.newest()));
+        state.seen.updated(observed);
     }
     state.update = Some(id);
     state.current.get_or_insert(id);

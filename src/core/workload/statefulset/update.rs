@@ -64,7 +64,9 @@ impl Sync<'_> {
                 continue;
             }
             if !self.is_available(one) {
-                going.push(one.slot);
+                if !self.state.seen.late(one) {
+                    going.push(one.slot);
+                }
             } else if budget > 0 {
                 budget -= 1;
                 going.push(one.slot);
@@ -83,7 +85,7 @@ impl Sync<'_> {
             return;
         }
         let unproven = self.state.proven != Some(one.set);
-        let never_ready = !self.state.was_ready.contains(&one.slot);
+        let never_ready = self.state.seen.failed_before_update(one);
         let gave_up = one.phase == Phase::GaveUp;
         if gave_up || unproven || never_ready || self.crash_loops(one) {
             self.outcome.push(Intent::Delete { slot: one.slot });
