@@ -8,7 +8,7 @@ kind = "daemonset"
 [process]
 command = ["sh", "-c", "echo $WSUP_NODE $WSUP_NODE_PATH; trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"]
 [daemonset]
-nodes = { glob = "@DIR@/work/gpu[0-9]*" }
+nodes = { glob = "@DIR@/scratch/gpu[0-9]*" }
 "#;
 
 #[test]
@@ -17,29 +17,29 @@ fn a_glob_gains_and_loses_instances_as_paths_come_and_go() {
     assert_eq!(daemon.get("daemonset/agent")["desired"], 0);
     for round in 0..2 {
         for n in 0..3 {
-            fs::write(daemon.path(&format!("work/gpu{n}")), "").unwrap();
+            fs::write(daemon.path(&format!("scratch/gpu{n}")), "").unwrap();
         }
-        fs::write(daemon.path("work/other"), "").unwrap();
+        fs::write(daemon.path("scratch/other"), "").unwrap();
         daemon.wait_ready("agent", 3);
         let all = daemon.ps("agent");
         assert_eq!(texts(&all, "node"), ["gpu0", "gpu1", "gpu2"]);
         assert_eq!(texts(&all, "name"), ["agent-gpu0", "agent-gpu1", "agent-gpu2"]);
-        fs::remove_file(daemon.path("work/gpu1")).unwrap();
+        fs::remove_file(daemon.path("scratch/gpu1")).unwrap();
         daemon.wait("gpu1's is gone", |d| texts(&d.ps("agent"), "node") == ["gpu0", "gpu2"]);
-        fs::remove_file(daemon.path("work/gpu0")).unwrap();
-        fs::remove_file(daemon.path("work/gpu2")).unwrap();
+        fs::remove_file(daemon.path("scratch/gpu0")).unwrap();
+        fs::remove_file(daemon.path("scratch/gpu2")).unwrap();
         daemon.wait(&format!("all are gone in round {round}"), |d| d.ps("agent").is_empty());
     }
 }
 
 #[test]
 fn a_folder_that_comes_later_is_followed_too() {
-    let text = AGENT.replace("work/gpu[0-9]*", "work/*/late/gpu?");
+    let text = AGENT.replace("scratch/gpu[0-9]*", "scratch/*/late/gpu?");
     let daemon = Daemon::start(&[("agent", &text)]);
-    fs::create_dir_all(daemon.path("work/a/late")).unwrap();
-    fs::write(daemon.path("work/a/late/gpu7"), "").unwrap();
+    fs::create_dir_all(daemon.path("scratch/a/late")).unwrap();
+    fs::write(daemon.path("scratch/a/late/gpu7"), "").unwrap();
     daemon.wait_ready("agent", 1);
-    fs::remove_dir_all(daemon.path("work/a")).unwrap();
+    fs::remove_dir_all(daemon.path("scratch/a")).unwrap();
     daemon.wait("it is gone", |d| d.ps("agent").is_empty());
 }
 

@@ -155,7 +155,7 @@ fn recreate_ends_all_old_ones_before_the_first_new_one_starts() {
 kind = "deployment"
 replicas = 2
 [process]
-command = ["sh", "-c", "trap 'echo end $VERSION >> @DIR@/work/trace; exit 0' TERM; echo start $VERSION >> @DIR@/work/trace; while :; do sleep 1000 & wait; done"]
+command = ["sh", "-c", "trap 'echo end $VERSION >> @DIR@/scratch/trace; exit 0' TERM; echo start $VERSION >> @DIR@/scratch/trace; while :; do sleep 1000 & wait; done"]
 env = {{ VERSION = "{version}" }}
 [rollout]
 strategy = "recreate"
@@ -163,12 +163,13 @@ strategy = "recreate"
         )
     };
     let daemon = Daemon::start(&[("api", &text("1"))]);
-    daemon.wait("both have begun", |daemon| daemon.read("work/trace").lines().count() == 2);
+    daemon.wait("both have begun", |daemon| daemon.read("scratch/trace").lines().count() == 2);
     daemon.write_unit("api", &text("2"));
     daemon.ctl_ok(&["apply"]);
-    daemon
-        .wait("both new ones have begun", |daemon| daemon.read("work/trace").lines().count() == 6);
-    let trace = daemon.read("work/trace");
+    daemon.wait("both new ones have begun", |daemon| {
+        daemon.read("scratch/trace").lines().count() == 6
+    });
+    let trace = daemon.read("scratch/trace");
     assert_eq!(
         trace.lines().collect::<Vec<_>>(),
         ["start 1", "start 1", "end 1", "end 1", "start 2", "start 2"]

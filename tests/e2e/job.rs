@@ -16,7 +16,7 @@ fn two_failures_and_a_success_are_counted_and_it_never_runs_again() {
     let text = r#"
 kind = "job"
 [process]
-command = ["sh", "-c", "echo x >> @DIR@/work/runs; test $(wc -l < @DIR@/work/runs) -ge 3"]
+command = ["sh", "-c", "echo x >> @DIR@/scratch/runs; test $(wc -l < @DIR@/scratch/runs) -ge 3"]
 [restart]
 backoff = { initial = "100ms" }
 "#;
@@ -33,7 +33,7 @@ backoff = { initial = "100ms" }
     let again = daemon.get("job/migrate");
     assert_eq!((&again["succeeded"], &again["failed"]), (&1.into(), &2.into()), "{again}");
     assert_eq!(again["completed_at"], view["completed_at"]);
-    assert_eq!(daemon.read("work/runs").lines().count(), 3);
+    assert_eq!(daemon.read("scratch/runs").lines().count(), 3);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn past_its_limit_a_job_is_failed() {
     let text = r#"
 kind = "job"
 [process]
-command = ["sh", "-c", "echo x >> @DIR@/work/runs; exit 7"]
+command = ["sh", "-c", "echo x >> @DIR@/scratch/runs; exit 7"]
 [restart]
 backoff = { initial = "50ms" }
 [job]
@@ -52,7 +52,7 @@ backoff_limit = 2
     let view = daemon.get("job/broken");
     assert_eq!(condition(&view, "Failed")["reason"], "BackoffLimitExceeded", "{view}");
     assert_eq!(view["failed"], 3, "{view}");
-    assert_eq!(daemon.read("work/runs").lines().count(), 3);
+    assert_eq!(daemon.read("scratch/runs").lines().count(), 3);
     assert_eq!(
         daemon.ctl(&["wait", "job/broken", "--for", "complete", "--timeout", "30s"]).code,
         1
@@ -65,12 +65,12 @@ fn an_indexed_job_runs_each_index_once_two_at_a_time() {
 kind = "job"
 [process]
 command = ["sh", "-c", '''
-echo "$JOB_COMPLETION_INDEX" >> @DIR@/work/indexes
-touch @DIR@/work/run.$JOB_COMPLETION_INDEX
-ls @DIR@/work | grep -c '^run\.' >> @DIR@/work/width
-while [ ! -e @DIR@/work/go ]; do sleep 0.02; done
+echo "$JOB_COMPLETION_INDEX" >> @DIR@/scratch/indexes
+touch @DIR@/scratch/run.$JOB_COMPLETION_INDEX
+ls @DIR@/scratch | grep -c '^run\.' >> @DIR@/scratch/width
+while [ ! -e @DIR@/scratch/go ]; do sleep 0.02; done
 sleep 0.1
-rm @DIR@/work/run.$JOB_COMPLETION_INDEX
+rm @DIR@/scratch/run.$JOB_COMPLETION_INDEX
 ''']
 [job]
 completions = 6
@@ -81,12 +81,13 @@ completion_mode = "indexed"
     daemon.wait("two run", |d| {
         d.ps("shard").iter().filter(|one| one["state"] == "Ready").count() == 2
     });
-    fs::write(daemon.path("work/go"), "").unwrap();
+    fs::write(daemon.path("scratch/go"), "").unwrap();
     daemon.ctl_ok(&["wait", "shard", "--for", "complete", "--timeout", "60s"]);
-    let mut indexes: Vec<String> = daemon.read("work/indexes").lines().map(str::to_owned).collect();
+    let mut indexes: Vec<String> =
+        daemon.read("scratch/indexes").lines().map(str::to_owned).collect();
     indexes.sort();
     assert_eq!(indexes, ["0", "1", "2", "3", "4", "5"]);
-    let widths = daemon.read("work/width");
+    let widths = daemon.read("scratch/width");
     assert!(widths.lines().all(|n| n == "1" || n == "2"), "two at a time: {widths}");
     assert!(widths.lines().any(|n| n == "2"), "{widths}");
     let view = daemon.get("job/shard");
@@ -98,7 +99,7 @@ fn on_failure_restarts_in_place_and_suspend_holds() {
     let text = r#"
 kind = "job"
 [process]
-command = ["sh", "-c", "echo x >> @DIR@/work/runs; test $(wc -l < @DIR@/work/runs) -ge 2"]
+command = ["sh", "-c", "echo x >> @DIR@/scratch/runs; test $(wc -l < @DIR@/scratch/runs) -ge 2"]
 [restart]
 policy = "on_failure"
 backoff = { initial = "50ms" }

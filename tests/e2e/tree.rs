@@ -10,11 +10,11 @@ kind = "deployment"
 [process]
 command = ["sh", "-c", '''
 trap '' TERM
-setsid sh -c "echo \$\$ >> @DIR@/work/pids; while :; do sleep 1000; done" &
-(sh -c "echo \$\$ >> @DIR@/work/pids; while :; do sleep 1000; done" &)
-(setsid sh -c "(setsid sh -c 'echo \$\$ >> @DIR@/work/pids; while :; do sleep 1000; done' &)")
-sh -c "echo \$\$ >> @DIR@/work/pids; while :; do sleep 1000; done" &
-echo $$ >> @DIR@/work/pids
+setsid sh -c "echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done" &
+(sh -c "echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done" &)
+(setsid sh -c "(setsid sh -c 'echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done' &)")
+sh -c "echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done" &
+echo $$ >> @DIR@/scratch/pids
 while :; do sleep 1000 & wait; done
 ''']
 termination_grace_period = "300ms"
@@ -23,7 +23,7 @@ backoff = { initial = "50ms" }
 "#;
 
 fn pids(daemon: &Daemon) -> BTreeSet<u32> {
-    daemon.read("work/pids").lines().filter_map(|line| line.parse().ok()).collect()
+    daemon.read("scratch/pids").lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 fn up(daemon: &Daemon, generation: usize) -> BTreeSet<u32> {

@@ -62,7 +62,7 @@ impl Daemon {
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         };
         fs::create_dir_all(daemon.path("units")).expect("units folder");
-        fs::create_dir_all(daemon.path("work")).expect("work folder");
+        fs::create_dir_all(daemon.path("scratch")).expect("work folder");
         for (name, text) in units {
             daemon.write_unit(name, text);
         }
