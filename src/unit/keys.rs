@@ -170,13 +170,8 @@ const LOG_SIZE_MIN: u64 = 1 << 10;
 
 /// The top of a unit file.
 pub(super) const UNIT: &[Key] = &[
-    key(
-        "kind",
-        ALL,
-        Shape::OneOf(&["deployment", "statefulset", "daemonset", "job", "cronjob"]),
-        "What the unit is",
-    )
-    .must(),
+    // Which texts are kinds is `identity`'s: it has better advice than a list.
+    key("kind", ALL, Shape::Text, "What the unit is").must(),
     key(
         "name",
         ALL,

@@ -226,6 +226,7 @@ fn draft(source: Source) -> Draft {
         let complaint = super::complaint::Complaint::new(message.clone()).help(help);
         report.error(&Place { file: *file, span: *offset..*offset }, "", complaint);
     }
+    let mut syntax = Vec::new();
     for at in 0..report.files.len() {
         if broken.iter().any(|(file, _, _)| *file == at) {
             continue;
@@ -233,11 +234,13 @@ fn draft(source: Source) -> Draft {
         let text = report.files.get(at).map(|file| file.text.clone()).unwrap_or_default();
         let (part, errors) = tree::parse(&text, at);
         whole &= errors.is_empty();
-        for error in errors {
-            report.error(&error.at, "", super::syntax::explain(&error, &text));
-        }
+        syntax.extend(errors.into_iter().map(|error| {
+            let complaint = super::syntax::explain(&error, &text);
+            (error.at, complaint)
+        }));
         table.merge(part);
     }
+    report.syntax_errors(syntax);
     let mut draft = Draft {
         kind_text: identity::kind_text(&table),
         path: source.path,
@@ -258,8 +261,12 @@ fn draft(source: Source) -> Draft {
 fn understand(draft: &mut Draft, whole: bool) {
     draft.identity = identity::read(&draft.table, &draft.path, whole, &mut draft.report);
     let start = Place { file: 0, span: 0..0 };
-    let mut walk =
-        Walk { report: &mut draft.report, kind: draft.identity.kind, report_missing: whole };
+    let mut walk = Walk {
+        report: &mut draft.report,
+        kind: draft.identity.kind,
+        kind_at: draft.table.get("kind").map(|node| node.at.clone()),
+        report_missing: whole,
+    };
     walk.table(&draft.table, keys::UNIT, &start, "");
     let (Some(kind), Some(name)) = (draft.identity.kind, draft.identity.name.clone()) else {
         return;

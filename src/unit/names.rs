@@ -118,9 +118,10 @@ pub fn signal_number(text: &str) -> Result<i32, Complaint> {
     signal::parse(text).ok_or_else(|| {
         let complaint = Complaint::new(format!("there is no signal `{text}`"));
         let upper = text.trim().to_ascii_uppercase();
-        let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-        complaint.help(match suggest::near(&full, signal::names()) {
-            Some(name) => format!("did you mean \"{name}\"?"),
+        let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let names = signal::names().filter_map(|name| name.strip_prefix("SIG"));
+        complaint.help(match suggest::near(bare, names) {
+            Some(name) => format!("did you mean \"SIG{name}\"?"),
             None => "write a name such as \"SIGTERM\" or \"SIGINT\"".to_owned(),
         })
     })
@@ -212,7 +213,8 @@ pub fn env_pattern(text: &str) -> Result<(), Complaint> {
 /// The rule it breaks.
 pub fn env_name(text: &str) -> Result<(), Complaint> {
     if text.is_empty() {
-        return Err(Complaint::new("the name of a variable may not be empty"));
+        return Err(Complaint::new("the name of a variable may not be empty")
+            .help("write NAME = \"value\""));
     }
     if text.contains(['=', '\0']) {
         return Err(Complaint::new(format!(
@@ -275,7 +277,8 @@ pub fn regex(text: &str) -> Result<(), Complaint> {
     };
     let reason = error.lines().last().unwrap_or_default();
     let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-    Err(Complaint::new(format!("not a regular expression: {reason}")))
+    Err(Complaint::new(format!("not a regular expression: {reason}"))
+        .help("put `\\` before a character that stands for itself, in TOML's single quotes"))
 }
 
 /// Checks the address of an HTTP probe.

@@ -68,6 +68,7 @@ pub fn parse(path: &Path, text: &str) -> Loaded {
                 let mut walk = Walk {
                     report: &mut report,
                     kind: Some(Kind::Deployment),
+                    kind_at: None,
                     report_missing: true,
                 };
                 walk.table(&tree, keys::UNIT, &Place { file: 0, span: 0..0 }, "");

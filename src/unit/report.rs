@@ -19,12 +19,15 @@ pub(super) struct Report {
     /// The unit's own file, then its drop-ins.
     pub(super) files: Vec<FileText>,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// Places in the shadow of a syntax error: what stands there was misread, and complaints about
+    /// it would only repeat the first one.
+    shadows: Vec<Place>,
 }
 
 impl Report {
     /// A report without complaints.
     pub(super) fn new(files: Vec<FileText>) -> Self {
-        Report { files, diagnostics: Vec::new() }
+        Report { files, diagnostics: Vec::new(), shadows: Vec::new() }
     }
 
     /// Whether there is an error, not only warnings.
@@ -42,8 +45,27 @@ impl Report {
         self.add(Severity::Warning, at, key, complaint);
     }
 
+    /// Adds complaints about a file's syntax, which silence later ones about the same lines, and
+    /// about all lines below a broken `[header]`.
+    pub(super) fn syntax_errors(&mut self, errors: Vec<(Place, Complaint)>) {
+        let mut shadows = Vec::new();
+        for (at, complaint) in errors {
+            if let Some(file) = self.files.get(at.file) {
+                let span = shadow(&file.text, at.span.start);
+                shadows.push(Place { file: at.file, span });
+            }
+            self.error(&at, "", complaint);
+        }
+        self.shadows.extend(shadows);
+    }
+
     fn add(&mut self, severity: Severity, at: &Place, key: &str, complaint: Complaint) {
         let Some(file) = self.files.get(at.file) else { return };
+        let shadowed =
+            |shadow: &Place| shadow.file == at.file && shadow.span.contains(&at.span.start);
+        if self.shadows.iter().any(shadowed) {
+            return;
+        }
         let span = narrowed(&file.text, &at.span, complaint.within);
         let (line, column) = position(&file.text, span.start);
         let diagnostic = Diagnostic {
@@ -67,6 +89,22 @@ impl Report {
         self.diagnostics.sort_by_key(|d| (rank(&d.path), d.span.start, d.severity));
         (self.files, self.diagnostics)
     }
+}
+
+/// The lines that a syntax error spoils: its own, and after a `[header]` all up to the next one.
+fn shadow(text: &str, at: usize) -> Range<usize> {
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+    let mut end = start;
+    for (number, line) in text.get(start..).unwrap_or_default().split_inclusive('\n').enumerate() {
+        let header = line.trim_start().starts_with('[');
+        if number > 0
+            && (header || !text.get(start..).is_some_and(|t| t.trim_start().starts_with('[')))
+        {
+            break;
+        }
+        end += line.len();
+    }
+    start..end.max(start + 1)
 }
 
 /// The part of a string value that is meant, if the value stands in the file as it is read: between

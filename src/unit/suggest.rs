@@ -9,10 +9,18 @@ const NEAR: f64 = 0.82;
 pub fn near<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_ascii_lowercase();
     words
-        .map(|word| (word, strsim::jaro_winkler(&text, &word.to_ascii_lowercase())))
+        .map(|word| (word, similarity(&text, &word.to_ascii_lowercase())))
         .filter(|(_, similarity)| *similarity >= NEAR)
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(word, _)| word)
+}
+
+/// Between 0 and 1. One slip of the fingers is near in words of any length but one.
+fn similarity(text: &str, word: &str) -> f64 {
+    let slips = strsim::osa_distance(text, word);
+    let short = text.len() > 1 && word.len() > 1 && slips <= 1;
+    let measure = strsim::jaro_winkler(text, word);
+    if short { measure.max(NEAR) } else { measure }
 }
 
 /// A key as this project spells keys: snake_case and without Kubernetes' suffix "Seconds".

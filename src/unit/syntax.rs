@@ -8,16 +8,32 @@ pub(super) fn explain(error: &SyntaxError, text: &str) -> Complaint {
     let line_start =
         text.get(..error.at.span.start).and_then(|t| t.rfind('\n')).map_or(0, |n| n + 1);
     let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    let complaint = Complaint::new(format!("not TOML: {}", error.message));
-    match advice(&error.message, line.trim()) {
-        Some(help) => complaint.help(help),
-        None => complaint,
-    }
+    let word = text.get(error.at.span.clone()).unwrap_or_default();
+    let message = match error.message.as_str() {
+        "duplicate key" => format!("`{word}` is there already"),
+        other => format!("not TOML: {}", other.trim_end_matches(", expected literal string")),
+    };
+    let complaint = Complaint::new(message);
+    complaint.help(advice(&error.message, line.trim()).unwrap_or_else(|| {
+        "a line is `key = value`, `[table]`, `[[table]]` or `# comment`".to_owned()
+    }))
 }
 
 fn advice(message: &str, line: &str) -> Option<String> {
     if message.contains("duplicate key") {
         return Some("each key and each [table] stands once in a file".to_owned());
+    }
+    if message.contains("leading zero") {
+        return Some("a number has no leading zero; octal digits stand in quotes".to_owned());
+    }
+    if message.contains("string, expected") && !message.contains("must be quoted") {
+        return Some("close the string with the quote that began it".to_owned());
+    }
+    if message.contains("unclosed array") {
+        return Some("close the array with `]`".to_owned());
+    }
+    if message.contains("unclosed inline table") {
+        return Some("close the table with `}`".to_owned());
     }
     if line.starts_with('[') && !line.ends_with(']') && !line.contains('=') {
         return Some("close the header: [table], or [[table]] for one of several".to_owned());

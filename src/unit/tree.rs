@@ -142,8 +142,56 @@ pub(super) struct SyntaxError {
     pub(super) at: Place,
 }
 
-/// Parses a file. What is well-formed survives beside the errors.
+/// The parser gives up at a line that is no `key = value`; so often the rest is tried again without
+/// such lines. Who has more broken lines than this does not want to see them all.
+const ATTEMPTS_MAX: usize = 32;
+
+/// Parses a file. What is well-formed survives beside the errors, also behind a line at which the
+/// parser gives up, so that kind and name are known of nearly every file.
 pub(super) fn parse(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
+    let (first, mut errors) = attempt(text, file);
+    if errors.is_empty() {
+        return (first, errors);
+    }
+    let mut rest = text.as_bytes().to_vec();
+    let mut table = Table::default();
+    let mut fresh: Vec<usize> = errors.iter().map(|error| error.at.span.start).collect();
+    for _ in 0..ATTEMPTS_MAX {
+        let blanked = fresh.iter().fold(false, |any, at| blank_line(&mut rest, *at) || any);
+        let Some(remaining) = std::str::from_utf8(&rest).ok().filter(|_| blanked) else { break };
+        let (next, more) = attempt(remaining, file);
+        table = next;
+        fresh = more.iter().map(|error| error.at.span.start).collect();
+        errors.extend(more);
+        if fresh.is_empty() {
+            break;
+        }
+    }
+    // Where the parser guessed a value on a broken line (`kind = deployment`), the guess helps.
+    table.merge(first);
+    // One line, one complaint: the parser's second is nearly always a consequence of its first.
+    let line = |error: &SyntaxError| {
+        let before = text.as_bytes().iter().take(error.at.span.start);
+        before.filter(|byte| **byte == b'\n').count()
+    };
+    errors.sort_by_key(|error| (error.at.span.start, !error.message.contains("string")));
+    errors.dedup_by_key(|error| line(error));
+    (table, errors)
+}
+
+/// Replaces the line at an offset by blanks, so that all other offsets stay. False: it was blank.
+fn blank_line(bytes: &mut [u8], at: usize) -> bool {
+    let at = at.min(bytes.len());
+    let start = bytes.iter().take(at).rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let mut any = false;
+    for byte in bytes.iter_mut().skip(start).take_while(|byte| **byte != b'\n') {
+        any |= !byte.is_ascii_whitespace();
+        *byte = b' ';
+    }
+    any
+}
+
+fn attempt(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let errors = errors
         .into_iter()

@@ -91,7 +91,7 @@ pub(super) fn refuse(root: &Table, report: &mut Report) {
                     | Value::Table(_) => full.clone(),
                 };
                 let complaint = Complaint::new(format!("`{shown}` is not supported yet"))
-                    .help("remove it for now; the rest of the file is as it should be");
+                    .help("remove it for now: this version refuses it rather than ignore it");
                 report.error(&entry.key_at, &full, complaint);
             }
         }

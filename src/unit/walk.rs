@@ -17,6 +17,8 @@ pub(super) struct Walk<'r> {
     pub(super) report: &'r mut Report,
     /// The unit's kind, if it could be read.
     pub(super) kind: Option<Kind>,
+    /// Where the kind stands.
+    pub(super) kind_at: Option<Place>,
     /// Missing keys are not reported where a syntax error may have swallowed them.
     pub(super) report_missing: bool,
 }
@@ -52,7 +54,9 @@ impl Walk<'_> {
             _ => Complaint::new(format!("`{}` is missing in {}", key.name, in_brackets(path)))
                 .help(format!("add `{} = {}`", key.name, example(key))),
         };
-        self.report.error(at, &full, complaint);
+        // At the top there is no header to show; the kind is what asks for the key.
+        let kind = self.kind_at.clone().filter(|_| path.is_empty());
+        self.report.error(&kind.unwrap_or_else(|| at.clone()), &full, complaint);
     }
 
     fn unknown(&mut self, entry: &Entry, keys: &'static [Key], path: &str) {
@@ -111,7 +115,7 @@ impl Walk<'_> {
             last(path),
             node.value.type_name()
         ));
-        complaint.help = help;
+        complaint.help = Some(help.unwrap_or_else(|| format!("write {wanted}")));
         self.report.error(&node.at, path, complaint);
     }
 
@@ -322,7 +326,8 @@ impl Walk<'_> {
     fn one_of(&mut self, node: &Node, path: &str, choices: &[&str]) {
         let list = quoted_list(choices);
         let Some(text) = node.as_text() else {
-            return self.wrong_type(node, path, &list, None);
+            let help = Some(format!("write {list}"));
+            return self.wrong_type(node, path, "one of its words", help);
         };
         if choices.contains(&text) {
             return;
@@ -351,10 +356,11 @@ impl Walk<'_> {
                 Err(complaint) => self.refuse(node, path, complaint),
                 Ok(_) => {
                     self.text(node, path, "a command", |_| Ok(()));
-                    if let Some(word) = words::shell_word(text) {
+                    if let Some((word, range)) = words::shell_word(text) {
                         let complaint = Complaint::new(format!(
                             "`{word}` is passed to the program as it stands: the command is run without a shell"
                         ))
+                        .within(range)
                         .help("write [\"sh\", \"-c\", \"...\"] to have a shell run it");
                         self.report.warning(&node.at, path, complaint);
                     }
@@ -531,7 +537,7 @@ fn unknown_key(name: &str, keys: &'static [Key], kind: Option<Kind>, path: &str)
         };
         return Complaint::new(format!(
             "a {kind} has no {shown}; it belongs to {}",
-            owners.join(" and ")
+            listed(&owners)
         ))
         .help(format!("remove {shown}, or change `kind`"));
     }
@@ -539,7 +545,7 @@ fn unknown_key(name: &str, keys: &'static [Key], kind: Option<Kind>, path: &str)
     if let Some(key) = of_kind().find(|key| key.name == ours) {
         return unknown.help(format!("did you mean `{}`?", key.name));
     }
-    if let Some(place) = elsewhere(name, &ours, kind) {
+    if let Some(place) = elsewhere(name, &ours, kind, path) {
         return unknown.help(place);
     }
     if let Some(near) = suggest::near(&ours, of_kind().map(|key| key.name)) {
@@ -556,7 +562,7 @@ fn unknown_key(name: &str, keys: &'static [Key], kind: Option<Kind>, path: &str)
 }
 
 /// Where a key of this name belongs, if another table has it.
-fn elsewhere(name: &str, ours: &str, kind: Option<Kind>) -> Option<String> {
+fn elsewhere(name: &str, ours: &str, kind: Option<Kind>, path: &str) -> Option<String> {
     let mut paths = Vec::new();
     all_paths(keys::UNIT, kind, "", &mut paths);
     let full = paths
@@ -566,6 +572,7 @@ fn elsewhere(name: &str, ours: &str, kind: Option<Kind>) -> Option<String> {
         .or_else(|| suggest::foreign(ours).map(str::to_owned))?;
     Some(match full.rsplit_once('.') {
         None => format!("`{full}` belongs at the top of the file, before the first [table]"),
+        Some((table, key)) if table == path => format!("did you mean `{key}`?"),
         Some((table, key)) if key == name => format!("`{key}` belongs in {}", in_brackets(table)),
         Some((table, key)) => format!("did you mean `{key}` in {}?", in_brackets(table)),
     })
@@ -638,6 +645,14 @@ fn quoted_list(words: &[&str]) -> String {
         [] => String::new(),
         [one] => format!("\"{one}\""),
         [most @ .., end] => format!("\"{}\" or \"{end}\"", most.join("\", \"")),
+    }
+}
+
+/// `a, b and c`.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [most @ .., end] if !most.is_empty() => format!("{} and {end}", most.join(", ")),
+        few => few.concat(),
     }
 }
 

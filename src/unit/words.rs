@@ -4,6 +4,7 @@
 //! shell, so pipes, redirections and `$VAR` would reach the program as they stand.
 
 use super::complaint::Complaint;
+use std::ops::Range;
 
 /// Words that only a shell understands.
 const SHELL_ONLY: [&str; 12] =
@@ -27,10 +28,18 @@ pub fn split(text: &str) -> Result<Vec<String>, Complaint> {
     Ok(words)
 }
 
-/// The first word of a string command that needs a shell, if there is one. Quoted words do not
-/// count: who quotes an operator means it literally.
-pub fn shell_word(text: &str) -> Option<&str> {
-    text.split_whitespace().find(|word| SHELL_ONLY.contains(word))
+/// The first word of a string command that needs a shell, if there is one, and its bytes. Quoted
+/// words do not count: who quotes an operator means it literally.
+pub fn shell_word(text: &str) -> Option<(&str, Range<usize>)> {
+    let mut from = 0;
+    for word in text.split_whitespace() {
+        let at = from + text.get(from..)?.find(word)?;
+        from = at + word.len();
+        if SHELL_ONLY.contains(&word) {
+            return Some((word, at..from));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -48,7 +57,7 @@ mod tests {
 
     #[test]
     fn finds_what_needs_a_shell() {
-        assert_eq!(shell_word("a | b"), Some("|"));
+        assert_eq!(shell_word("a | b"), Some(("|", 2..3)));
         assert_eq!(shell_word("a '|' b"), None);
     }
 }
