@@ -1,6 +1,9 @@
 //! Every unit of `tests/units/good` is valid, and every one of `tests/units/bad` gets exactly the
 //! words beside it. `SNAPSHOTS=overwrite cargo test --test units` writes them anew; look at each.
 
+// All of this is a test, the helpers too; clippy takes only what stands under #[test] for one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use proptest::prelude::*;
 use serde_json::Value;
 use snapbox::{Data, assert_data_eq};

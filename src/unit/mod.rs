@@ -30,6 +30,7 @@ pub mod size;
 pub mod suggest;
 mod syntax;
 mod tree;
+mod unknown;
 mod unsupported;
 mod walk;
 pub mod words;

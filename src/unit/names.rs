@@ -6,6 +6,7 @@
 use super::complaint::Complaint;
 use super::suggest;
 use crate::core::id::{NameError, check_label};
+use crate::core::schedule::{Schedule, check_zone_name};
 use crate::core::signal;
 
 /// Resource limits by their names without RLIMIT_ (getrlimit(2)).
@@ -170,28 +171,32 @@ pub fn capability(text: &str) -> Result<(), Complaint> {
     Err(Complaint::new(format!("there is no capability `{text}`")).help(help))
 }
 
-/// Checks the syntax of an IANA zone name (Kubernetes `pkg/apis/batch/validation/validation.go`,
-/// `validateTimeZone`; Go's `validTimeZoneName`).
+/// Checks a cron expression.
+///
+/// # Errors
+/// What `core::schedule` says, at its place.
+pub fn schedule(text: &str) -> Result<(), Complaint> {
+    let Err(error) = Schedule::parse(text) else { return Ok(()) };
+    let complaint = Complaint::new(error.message);
+    let complaint = if error.len == 0 || error.len >= text.len() {
+        complaint
+    } else {
+        complaint.within(error.offset..error.offset + error.len)
+    };
+    Err(complaint.help(error.help.unwrap_or_else(|| {
+        "write `minute hour day-of-month month day-of-week`, or @hourly, @daily, @every 90s"
+            .to_owned()
+    })))
+}
+
+/// Checks the syntax of an IANA zone name. Whether the machine knows it is asked at the time of use.
 ///
 /// # Errors
 /// The rule it breaks.
 pub fn time_zone(text: &str) -> Result<(), Complaint> {
-    const EXAMPLE: &str = "write an IANA name such as \"Europe/Berlin\" or \"UTC\"";
-    if text.eq_ignore_ascii_case("local") {
-        return Err(Complaint::new("`Local` is not a time zone's name")
-            .help("leave `time_zone` out to use the machine's zone"));
-    }
-    let good_part = |part: &str| {
-        (1..=14).contains(&part.len())
-            && !part.starts_with('-')
-            && part != "."
-            && part != ".."
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
-    };
-    if text.split('/').all(good_part) {
-        return Ok(());
-    }
-    Err(Complaint::new(format!("`{text}` is not the name of a time zone")).help(EXAMPLE))
+    check_zone_name(text).map_err(|reason| {
+        Complaint::new(reason).help("write an IANA name such as \"Europe/Berlin\" or \"UTC\", or leave the key out for the machine's zone")
+    })
 }
 
 /// Checks a pattern of variables that are passed on: `NAME`, `PREFIX*` or `*`.

@@ -157,7 +157,10 @@ pub(super) fn parse(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
     let mut table = Table::default();
     let mut fresh: Vec<usize> = errors.iter().map(|error| error.at.span.start).collect();
     for _ in 0..ATTEMPTS_MAX {
-        let blanked = fresh.iter().fold(false, |any, at| blank_line(&mut rest, *at) || any);
+        let mut blanked = false;
+        for at in &fresh {
+            blanked |= blank_line(&mut rest, *at);
+        }
         let Some(remaining) = std::str::from_utf8(&rest).ok().filter(|_| blanked) else { break };
         let (next, more) = attempt(remaining, file);
         table = next;

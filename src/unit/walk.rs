@@ -9,6 +9,7 @@ use super::keys::{self, Key, Shape};
 use super::report::Report;
 use super::suggest;
 use super::tree::{Entry, Node, Place, Table, Value};
+use super::unknown::unknown_key;
 use super::{duration, names, size, words};
 use crate::core::id::Kind;
 
@@ -518,89 +519,6 @@ impl Walk<'_> {
     }
 }
 
-/// What to say about a key that this table does not have.
-fn unknown_key(name: &str, keys: &'static [Key], kind: Option<Kind>, path: &str) -> Complaint {
-    let ours = suggest::in_our_spelling(name);
-    let of_kind = || keys.iter().filter(|key| kind.is_none_or(|kind| key.kinds.has(kind)));
-    // Another kind's key.
-    if let (Some(kind), Some(key)) = (kind, keys::find(keys, None, name)) {
-        let owners: Vec<&str> = keys
-            .iter()
-            .filter(|other| other.name == key.name)
-            .flat_map(|other| other.kinds.list())
-            .map(Kind::as_str)
-            .collect();
-        let shown = if path.is_empty() && matches!(key.shape, Shape::Table(_) | Shape::Tables(_)) {
-            format!("[{name}]")
-        } else {
-            format!("`{name}`")
-        };
-        return Complaint::new(format!(
-            "a {kind} has no {shown}; it belongs to {}",
-            listed(&owners)
-        ))
-        .help(format!("remove {shown}, or change `kind`"));
-    }
-    let unknown = Complaint::new(format!("unknown key `{name}` in {}", in_brackets(path)));
-    if let Some(key) = of_kind().find(|key| key.name == ours) {
-        return unknown.help(format!("did you mean `{}`?", key.name));
-    }
-    if let Some(place) = elsewhere(name, &ours, kind, path) {
-        return unknown.help(place);
-    }
-    if let Some(near) = suggest::near(&ours, of_kind().map(|key| key.name)) {
-        return unknown.help(format!("did you mean `{near}`?"));
-    }
-    if path.is_empty()
-        && ["spec", "metadata", "apiVersion", "template", "containers"].contains(&name)
-    {
-        return unknown.help("a unit file is no Kubernetes manifest: `kind`, `name`, `replicas` stand at the top, the program in [process]");
-    }
-    let mut all: Vec<&str> = of_kind().map(|key| key.name).collect();
-    all.dedup();
-    unknown.help(format!("{} has: {}", in_brackets(path), all.join(", ")))
-}
-
-/// Where a key of this name belongs, if another table has it.
-fn elsewhere(name: &str, ours: &str, kind: Option<Kind>, path: &str) -> Option<String> {
-    let mut paths = Vec::new();
-    all_paths(keys::UNIT, kind, "", &mut paths);
-    let full = paths
-        .iter()
-        .find(|(_, key)| *key == name || *key == ours)
-        .map(|(table, key)| join(table, key))
-        .or_else(|| suggest::foreign(ours).map(str::to_owned))?;
-    Some(match full.rsplit_once('.') {
-        None => format!("`{full}` belongs at the top of the file, before the first [table]"),
-        Some((table, key)) if table == path => format!("did you mean `{key}`?"),
-        Some((table, key)) if key == name => format!("`{key}` belongs in {}", in_brackets(table)),
-        Some((table, key)) => format!("did you mean `{key}` in {}?", in_brackets(table)),
-    })
-}
-
-/// Every key of every table for a kind, the top first, then tables in their order.
-fn all_paths(
-    keys: &'static [Key],
-    kind: Option<Kind>,
-    path: &str,
-    found: &mut Vec<(String, &'static str)>,
-) {
-    let of_kind = || keys.iter().filter(|key| kind.is_none_or(|kind| key.kinds.has(kind)));
-    found.extend(of_kind().map(|key| (path.to_owned(), key.name)));
-    for key in of_kind() {
-        match key.shape {
-            Shape::Table(inner) => all_paths(inner, kind, &join(path, key.name), found),
-            // A key of `[[init]]` or `[[sockets]]` is too particular to be suggested.
-            Shape::Tables(_) => {}
-            Shape::Text | Shape::Word(..) | Shape::Owner | Shape::Bool | Shape::Int(..) => {}
-            Shape::Positive(_) | Shape::Factor | Shape::Duration(_) | Shape::Size(_) => {}
-            Shape::DurationOrNever(_) | Shape::Amount(_) | Shape::OneOf(_) | Shape::Command => {}
-            Shape::CommandOrSignal | Shape::Texts(..) | Shape::Owners | Shape::Ints(..) => {}
-            Shape::Map(..) | Shape::Limits | Shape::Dependencies | Shape::Nodes => {}
-        }
-    }
-}
-
 /// `path.key`, or the key alone at the top.
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -613,7 +531,7 @@ fn last(path: &str) -> &str {
 }
 
 /// A table as it is written in a file.
-fn in_brackets(path: &str) -> String {
+pub(super) fn in_brackets(path: &str) -> String {
     if path.is_empty() {
         return "the unit".to_owned();
     }
@@ -645,14 +563,6 @@ fn quoted_list(words: &[&str]) -> String {
         [] => String::new(),
         [one] => format!("\"{one}\""),
         [most @ .., end] => format!("\"{}\" or \"{end}\"", most.join("\", \"")),
-    }
-}
-
-/// `a, b and c`.
-fn listed(words: &[&str]) -> String {
-    match words {
-        [most @ .., end] if !most.is_empty() => format!("{} and {end}", most.join(", ")),
-        few => few.concat(),
     }
 }
 

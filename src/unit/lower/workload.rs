@@ -7,6 +7,7 @@ use super::super::tree::Node;
 use super::super::{keys, names};
 use super::view::View;
 use crate::core::id::Kind;
+use crate::core::schedule::Schedule;
 use crate::core::spec::{
     Amount, ClockChange, ConcurrencyPolicy, CronJobSpec, DaemonSetSpec, DaemonStrategy,
     DeploymentSpec, DeploymentStrategy, FailureAction, FailureRule, JobSpec, ManagementPolicy,
@@ -14,11 +15,10 @@ use crate::core::spec::{
 };
 use std::collections::BTreeSet;
 
-/// Most rules of a job's failure or success policy (`maxPodFailurePolicyRules`,
-/// `maxJobSuccessPolicySuccessPolicyRules`... both 20).
+/// Most rules of a job's failure or success policy (Kubernetes' `batch/validation` has 20 for both).
 const RULES_MAX: usize = 20;
-/// Beyond so many completions a job with limits per index must bound its failed indexes
-/// (`completionsSoftLimit`, `maxFailedIndexesForIndexedJob...`).
+/// Beyond so many completions a job with limits per index must bound its failed indexes (Kubernetes'
+/// `completionsSoftLimit` in `batch/validation`).
 const COMPLETIONS_SOFT_LIMIT: u32 = 100_000;
 
 /// The kind's own part.
@@ -176,8 +176,15 @@ fn one_of_two(rollout: &View<'_>, surge: Amount, unavailable: Amount, report: &m
 
 fn cronjob(view: &View<'_>, report: &mut Report) -> CronJobSpec {
     let cron = view.sub("cron");
+    let schedule = cron.text("schedule").unwrap_or_default();
+    let warnings = Schedule::parse(&schedule).map(|parsed| parsed.warnings().to_vec());
+    for warning in warnings.unwrap_or_default() {
+        let complaint = Complaint::new(format!("`schedule`: {warning}"))
+            .help("`wsup cron next` shows when it runs");
+        report.warning(&cron.place("schedule"), "cron.schedule", complaint);
+    }
     CronJobSpec {
-        schedule: cron.text("schedule").unwrap_or_default(),
+        schedule,
         time_zone: cron.text("time_zone"),
         concurrency_policy: match cron.text("concurrency_policy").as_deref() {
             Some("forbid") => ConcurrencyPolicy::Forbid,
