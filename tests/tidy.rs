@@ -317,6 +317,32 @@ fn the_examples_are_valid_and_one_of_each_kind() {
     assert_eq!(kinds, all, "one example for each kind");
 }
 
+/// Keys of the schema that are no table's: names that the user chooses stand there.
+fn keys_of(schema: &serde_json::Value, keys: &mut std::collections::BTreeSet<String>) {
+    if let Some(properties) = schema.get("properties").and_then(|p| p.as_object()) {
+        keys.extend(properties.keys().cloned());
+    }
+    let below = schema.as_object().into_iter().flat_map(|object| object.values());
+    let listed = schema.as_array().into_iter().flatten();
+    below.chain(listed).for_each(|inner| keys_of(inner, keys));
+}
+
+#[test]
+fn the_reference_of_unit_files_names_every_key() {
+    let schema = serde_json::from_str(&wsup::unit::schema::json_schema())
+        .unwrap_or_else(|e| panic!("the schema is no JSON: {e}"));
+    let mut keys = std::collections::BTreeSet::new();
+    keys_of(&schema, &mut keys);
+    let text = project("docs/units.md");
+    let written = |key: &str| {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        words.into_iter().any(|word| word == key)
+    };
+    let missing = keys.iter().filter(|key| !written(key));
+    let missing = missing.map(|key| format!("docs/units.md: nothing about `{key}`")).collect();
+    none(missing, "Document the key: type, default, kinds, and whether it is supported.");
+}
+
 /// Whether the place stands in the line as an absolute path, not below another (`{folder}/work/`).
 fn names_root(line: &str, place: &str) -> bool {
     let mut before = line.match_indices(place).map(|(at, _)| line[..at].chars().next_back());
