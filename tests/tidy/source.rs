@@ -17,6 +17,8 @@ pub(crate) struct Source {
     pub(crate) test: bool,
     /// The text with comments, literals and test items blanked; every line keeps its number.
     code: Vec<char>,
+    /// The line of each character of it.
+    lines: Vec<usize>,
     /// How many lines the test items cover.
     test_lines: usize,
     /// The modules that the file declares under `#[cfg(test)]`.
@@ -96,11 +98,19 @@ fn is_word(c: char) -> bool {
 impl Source {
     /// Reads one file's text.
     pub(crate) fn new(path: &str, raw: &str) -> Source {
+        let code = blank_words(raw);
+        let mut line = 1;
+        let number = |c: &char| {
+            let here = line;
+            line += usize::from(*c == '\n');
+            here
+        };
         let mut source = Source {
             path: path.to_owned(),
             raw: raw.to_owned(),
             test: false,
-            code: blank_words(raw),
+            lines: code.iter().map(number).collect(),
+            code,
             test_lines: 0,
             test_modules: BTreeSet::new(),
         };
@@ -130,7 +140,7 @@ impl Source {
     }
 
     fn line(&self, at: usize) -> usize {
-        1 + self.code[..at].iter().filter(|c| **c == '\n').count()
+        self.lines[at]
     }
 
     fn line_text(&self) -> impl Iterator<Item = (usize, String)> + '_ {
