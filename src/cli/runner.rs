@@ -1,12 +1,33 @@
-//! `wsup runner`.
+//! `wsup runner`: started by the daemon, not by people.
 
+use crate::runner::boot::Options;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Where its socket, lock and log are
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: PathBuf,
+    /// Use process groups even where cgroups could be used
+    #[arg(long)]
+    no_cgroup: bool,
+    /// Start programs the plain way even where clone3 works
+    #[arg(long)]
+    no_clone3: bool,
+}
 
 /// Runs it.
-pub fn run(_args: Args) -> ExitCode {
-    super::exit::fail(super::exit::USAGE, "`wsup runner` is not supported yet", None)
+pub fn run(args: Args) -> ExitCode {
+    let runtime_dir = match std::path::absolute(&args.runtime_dir) {
+        Ok(dir) => dir,
+        Err(error) => return super::exit::fail(super::exit::USAGE, &error.to_string(), None),
+    };
+    let options = Options { runtime_dir, no_cgroup: args.no_cgroup, no_clone3: args.no_clone3 };
+    match crate::runner::run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        // It has been said where it is heard.
+        Err(_) => ExitCode::from(super::exit::FAILED),
+    }
 }

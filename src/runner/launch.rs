@@ -32,6 +32,8 @@ pub struct Launch {
     pub program: Option<PathBuf>,
     /// Makes a new runner use process groups even where it could use cgroups.
     pub no_cgroup: bool,
+    /// Makes a new runner start programs the plain way even where clone3 works.
+    pub no_clone3: bool,
     /// How long finding or starting may take.
     pub patience: Duration,
 }
@@ -43,6 +45,7 @@ impl Launch {
             runtime_dir: runtime_dir.into(),
             program: None,
             no_cgroup: false,
+            no_clone3: false,
             patience: START_PATIENCE,
         }
     }
@@ -137,6 +140,9 @@ fn start(launch: &Launch, patience: Duration) -> io::Result<()> {
     command.arg("runner").arg("--runtime-dir").arg(&launch.runtime_dir);
     if launch.no_cgroup {
         command.arg("--no-cgroup");
+    }
+    if launch.no_clone3 {
+        command.arg("--no-clone3");
     }
     let mut child = command
         .current_dir("/")

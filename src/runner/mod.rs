@@ -1,5 +1,395 @@
 //! The hands: parent of every instance. No policy, no store, no API.
+//!
+//! Responsible for the loop of `wsup runner`: one thread, one poller, nothing that is polled. Must
+//! never block on anybody, never panic, and never decide what ought to run.
+//!
+//! - [`protocol`], [`client`], [`launch`]: what the daemon needs.
+//! - `boot`, `conn`, `outbox`: becoming a runner; talking to the daemon.
+//! - `hold`, `start`: what is held, and the way from an end to its report.
+//! - `spawn`, `sys`: the child's side, and the only `unsafe` code.
+//! - `cgroup`, `orphans`: the two ways of keeping hold of a tree.
+//! - [`logs`]: pipes, files, readers.
 
+pub(crate) mod boot;
+mod cgroup;
 pub mod client;
+mod conn;
+mod hold;
 pub mod launch;
+pub mod logs;
+mod orphans;
+mod outbox;
 pub mod protocol;
+mod spawn;
+mod start;
+mod sys;
+
+use crate::core::time::{Millis, Mono};
+use crate::os::{clock, socket};
+use boot::{Booted, Herald};
+use conn::Conn;
+use hold::Hold;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use protocol::{Command, Notice, PROTOCOL, TreeMode, Welcome, check_version};
+use start::Part;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+/// Descriptors handled in one turn. Bounds how long a command waits behind output: at most this
+/// many writes of 64 KiB.
+const BATCH: usize = 64;
+
+/// Connections that have not said Hello yet; a stranger's further ones are refused.
+const CONNS_MAX: usize = 8;
+
+/// A runner that nobody has connected to goes after this time.
+const FIRST_PATIENCE: Millis = Millis::from_secs(15);
+
+/// From the last will's SIGTERM to its SIGKILL.
+const WILL_GRACE: Millis = Millis::from_secs(1);
+
+/// Tokens below it are the loop's own, by [`Part::token`] of keys below [`FIRST_KEY`].
+const LISTENER: u64 = 0;
+const SIGNALS: u64 = 1;
+const FIRST_KEY: u64 = 1 << 40;
+
+/// Runs a runner until it has nothing to do any more. Returns in the runner's own process only;
+/// the calling process ends at once.
+pub fn run(options: &boot::Options) -> Result<(), String> {
+    boot::detach().map_err(|error| format!("cannot detach: {error}"))?;
+    let mut herald = Herald::new();
+    let booted = match boot::boot(options) {
+        Ok(Some(booted)) => booted,
+        Ok(None) => {
+            boot::ready(&mut herald);
+            return Ok(());
+        }
+        Err(reason) => {
+            boot::fail(&mut herald, &reason);
+            return Err(reason);
+        }
+    };
+    let mut runner = match Runner::new(booted) {
+        Ok(runner) => runner,
+        Err(error) => {
+            let reason = format!("cannot make a poller: {error}");
+            boot::fail(&mut herald, &reason);
+            return Err(reason);
+        }
+    };
+    boot::ready(&mut herald);
+    runner.run().map_err(|error| {
+        let reason = format!("the poller failed: {error}");
+        boot::note(&reason);
+        reason
+    })
+}
+
+/// The loop's own state.
+struct Runner {
+    epoll: Epoll,
+    /// `None`: nobody may connect any more.
+    listener: Option<UnixListener>,
+    socket: PathBuf,
+    _lock: nix::fcntl::Flock<fs::File>,
+    signals: Option<SignalFd>,
+    conns: BTreeMap<u64, Conn>,
+    next_conn: u64,
+    /// The connection that said Hello last.
+    daemon: Option<u64>,
+    /// When a runner that was never connected to goes.
+    lonely_at: Option<Mono>,
+    /// The last will is being carried out; when it comes to SIGKILL.
+    will: Option<Mono>,
+    shutdown: bool,
+    hold: Hold,
+    buffer: Vec<u8>,
+}
+
+impl Runner {
+    fn new(booted: Booted) -> io::Result<Runner> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
+        epoll.add(&booted.listener, readable(LISTENER))?;
+        let signals = match booted.mode {
+            TreeMode::Cgroup { .. } => None,
+            TreeMode::ProcessGroups { .. } => {
+                let mut set = SigSet::empty();
+                set.add(Signal::SIGCHLD);
+                set.thread_block()?;
+                let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+                let signals = SignalFd::with_flags(&set, flags)?;
+                epoll.add(&signals, readable(SIGNALS))?;
+                Some(signals)
+            }
+        };
+        Ok(Runner {
+            epoll,
+            listener: Some(booted.listener),
+            socket: booted.socket,
+            _lock: booted.lock,
+            signals,
+            conns: BTreeMap::new(),
+            next_conn: SIGNALS + 1,
+            daemon: None,
+            lonely_at: Some(clock::mono().plus(FIRST_PATIENCE)),
+            will: None,
+            shutdown: false,
+            hold: Hold::new(booted.spawner, booted.cgroups, booted.mode, FIRST_KEY),
+            buffer: vec![0; 64 << 10],
+        })
+    }
+
+    /// The loop.
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = [EpollEvent::empty(); BATCH];
+        loop {
+            let count = match self.epoll.wait(&mut events, self.timeout()) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            let ready = events.get(..count).unwrap_or_default();
+            // Ends and commands first: no flood of output may delay them.
+            for event in ready.iter().filter(|e| !is_output(e.data())) {
+                self.handle(event.data(), event.events());
+            }
+            for event in ready.iter().filter(|e| is_output(e.data())) {
+                self.hold.ready(&self.epoll, event.data());
+            }
+            self.hold.sweep_orphans(&self.epoll);
+            self.deadlines();
+            self.flush();
+            if self.may_go() && self.leave() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle(&mut self, token: u64, flags: EpollFlags) {
+        match token {
+            LISTENER => self.accept(),
+            SIGNALS => {
+                // What it says is the same each time: some child has ended.
+                if let Some(signals) = &self.signals {
+                    while let Ok(Some(_)) = signals.read_signal() {}
+                }
+                self.hold.child_ended();
+            }
+            token if Part::of(token).0 < FIRST_KEY => self.talk(token, flags),
+            token => self.hold.ready(&self.epoll, token),
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        let Ok((stream, _)) = listener.accept() else { return };
+        // The socket's mode keeps strangers out; root and the owner remain.
+        let own = crate::os::user::effective_uid();
+        let may = socket::peer(&stream).is_ok_and(|peer| peer.uid == own || peer.uid == 0);
+        if !may || self.conns.len() >= CONNS_MAX {
+            return;
+        }
+        let Ok(conn) = Conn::new(stream) else { return };
+        let token = self.next_conn;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
+        if self.epoll.add(&conn.stream, event).is_ok() {
+            self.next_conn += 1;
+            self.conns.insert(token, conn);
+            self.lonely_at = None;
+        }
+    }
+
+    fn talk(&mut self, token: u64, flags: EpollFlags) {
+        let readable = EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+        if !flags.intersects(readable) {
+            // Room to write; `flush` comes at the end of the turn.
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(&token) else { return };
+        let mut alive = conn.fill(&mut self.buffer);
+        loop {
+            let Some(conn) = self.conns.get_mut(&token) else { return };
+            match conn.next() {
+                Ok(Some(command)) => self.obey(token, command),
+                Ok(None) => break,
+                Err(error) => {
+                    boot::note(&format!("a connection is ended: {error}"));
+                    alive = false;
+                    break;
+                }
+            }
+        }
+        if !alive {
+            self.hang_up(token);
+        }
+    }
+
+    /// Carries a command out.
+    fn obey(&mut self, token: u64, command: Command) {
+        match command {
+            Command::Hello { protocol } => self.welcome(token, protocol),
+            // Only the connection that said Hello last is the daemon's.
+            _ if self.daemon != Some(token) => {}
+            Command::Spawn(plan) if self.shutdown || self.will.is_some() => self.hold.refuse(&plan),
+            Command::Spawn(plan) => self.hold.spawn(&self.epoll, *plan),
+            Command::Terminate { id, signal } => self.hold.terminate(id, signal),
+            Command::KillTree { id } => self.hold.kill_tree(id),
+            Command::Signal { id, signal } => self.hold.signal(id, signal),
+            Command::Ack { upto } => self.hold.ack(upto),
+            Command::SetLastWill { stop_all } => {
+                if let Some(conn) = self.conns.get_mut(&token) {
+                    conn.stop_all = stop_all;
+                }
+            }
+            Command::Shutdown => self.shutdown = true,
+        }
+    }
+
+    fn welcome(&mut self, token: u64, protocol: u32) {
+        let refused = check_version(protocol).err();
+        let pending = if refused.is_none() { self.hold.outbox.rewind() } else { 0 };
+        let welcome = Notice::Welcome(Box::new(Welcome {
+            protocol: PROTOCOL,
+            pid: std::process::id(),
+            mode: self.hold.mode().clone(),
+            living: self.hold.held(),
+            pending,
+        }));
+        let Some(conn) = self.conns.get_mut(&token) else { return };
+        if let Some(error) = conn.push(&welcome).err().or(refused) {
+            boot::note(&format!("a daemon is refused: {error}"));
+            // So that it can say why.
+            conn.flush(None);
+            self.hang_up(token);
+            return;
+        }
+        if let Some(former) = self.daemon.replace(token)
+            && former != token
+            && let Some(conn) = self.conns.remove(&former)
+        {
+            let _gone = self.epoll.delete(&conn.stream);
+        }
+    }
+
+    fn hang_up(&mut self, token: u64) {
+        let Some(conn) = self.conns.remove(&token) else { return };
+        let _gone = self.epoll.delete(&conn.stream);
+        if self.daemon != Some(token) {
+            return;
+        }
+        self.daemon = None;
+        self.hold.outbox.rewind();
+        if conn.stop_all {
+            boot::note("the last will: everything is stopped");
+            self.stop_listening();
+            self.will = Some(clock::mono().plus(WILL_GRACE));
+            self.hold.stop_all(false);
+        }
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let Some(at) = [self.lonely_at, self.will].into_iter().flatten().min() else {
+            return EpollTimeout::NONE;
+        };
+        let left = at.since(clock::mono()).0.saturating_add(1);
+        EpollTimeout::try_from(left.min(60_000)).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn deadlines(&mut self) {
+        let now = clock::mono();
+        if self.lonely_at.is_some_and(|at| at <= now) {
+            self.lonely_at = None;
+        }
+        if self.will.is_some_and(|at| at <= now) {
+            // Far away: what it comes to now is that everything is gone.
+            self.will = Some(Mono(u64::MAX));
+            self.hold.stop_all(true);
+        }
+    }
+
+    fn flush(&mut self) {
+        let warnings = std::mem::take(&mut self.hold.warnings);
+        for warning in &warnings {
+            if let Notice::Warning { instance, message, .. } = warning {
+                boot::note(&format!("{instance}: {message}"));
+            }
+        }
+        let mut gone = Vec::new();
+        for (token, conn) in &mut self.conns {
+            let outbox = (self.daemon == Some(*token)).then_some(&mut self.hold.outbox);
+            if outbox.is_some() {
+                warnings.iter().for_each(|warning| conn.warn(warning));
+            }
+            let alive = conn.flush(outbox) && wait_for_room(&self.epoll, *token, conn).is_ok();
+            if !alive {
+                gone.push(*token);
+            }
+        }
+        for token in gone {
+            self.hang_up(token);
+        }
+    }
+
+    fn may_go(&self) -> bool {
+        if !self.hold.is_empty() {
+            return false;
+        }
+        if self.shutdown || self.will.is_some() {
+            return true;
+        }
+        self.conns.is_empty() && self.lonely_at.is_none() && self.hold.outbox.is_empty()
+    }
+
+    /// Goes, unless somebody has connected at the last moment.
+    fn leave(&mut self) -> bool {
+        if !self.shutdown && self.will.is_none() {
+            self.accept();
+            if !self.conns.is_empty() {
+                return false;
+            }
+        }
+        self.stop_listening();
+        self.hold.clean_up();
+        true
+    }
+
+    fn stop_listening(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            // First the name, so that who finds the name also finds us.
+            let _removed = fs::remove_file(&self.socket);
+            let _gone = self.epoll.delete(&listener);
+        }
+    }
+}
+
+/// Whether it is a program's output.
+fn is_output(token: u64) -> bool {
+    match Part::of(token) {
+        (key, Part::Output(_)) => key >= FIRST_KEY,
+        (_, Part::Main | Part::Cgroup) => false,
+    }
+}
+
+/// Has the poller tell when there is room to write, as long as something waits for it.
+fn wait_for_room(epoll: &Epoll, token: u64, conn: &mut Conn) -> io::Result<()> {
+    let wants = conn.waiting() > 0;
+    if wants != conn.wants_write {
+        let write = if wants { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | write, token);
+        epoll.modify(as_fd(conn), &mut event)?;
+        conn.wants_write = wants;
+    }
+    Ok(())
+}
+
+fn as_fd(conn: &Conn) -> BorrowedFd<'_> {
+    conn.stream.as_fd()
+}

@@ -216,6 +216,14 @@ pub struct SpawnPlan {
     pub rlimits: Vec<RlimitPlan>,
     /// Where stdout and stderr go.
     pub log: LogPlan,
+    /// Whether its output begins a new run in the log (what `logs --previous` counts by). False
+    /// for the steps after the first of one start of an instance: init steps, then the program.
+    #[serde(default = "yes")]
+    pub new_run: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The files to try for a program's name, as execvp does it: the name itself if it has a slash,
@@ -548,6 +556,7 @@ mod tests {
             cpu_affinity: None,
             rlimits: vec![RlimitPlan { resource: "core".into(), soft: Some(0), hard: None }],
             log: LogPlan::File { path: Bytes::from("/x.log"), max_size: 10, max_files: 2 },
+            new_run: true,
         }
     }
 

@@ -1,0 +1,191 @@
+//! The runner's first steps.
+//!
+//! Responsible for becoming a process of its own, for being the only runner of its directory, and
+//! for saying when it listens. Must not start anything.
+
+use super::cgroup::Cgroups;
+use super::launch::READY;
+use super::protocol::{SOCKET_NAME, TreeMode};
+use super::spawn::Spawner;
+use super::sys;
+use crate::os::socket;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// How a runner is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The runtime directory; absolute.
+    pub runtime_dir: PathBuf,
+    /// Use process groups even where cgroups could be used.
+    pub no_cgroup: bool,
+    /// Start programs the plain way even where clone3 works.
+    pub no_clone3: bool,
+}
+
+/// What the first steps give.
+pub(super) struct Booted {
+    pub(super) listener: UnixListener,
+    pub(super) socket: PathBuf,
+    pub(super) spawner: Spawner,
+    pub(super) cgroups: Option<Cgroups>,
+    pub(super) mode: TreeMode,
+    /// Held as long as this runner lives.
+    pub(super) lock: Flock<File>,
+}
+
+/// Where a starting runner says that it listens, or why it cannot.
+pub(super) struct Herald(Option<File>);
+
+impl Herald {
+    /// Takes stdout for it.
+    pub(super) fn new() -> Herald {
+        let copy = io::stdout().as_fd().try_clone_to_owned();
+        Herald(copy.ok().map(|fd: OwnedFd| File::from(fd)))
+    }
+
+    /// Says it, once. Nobody may be listening any more; that is no matter.
+    pub(super) fn say(&mut self, text: &str) {
+        if let Some(mut file) = self.0.take() {
+            let _heard = file.write_all(text.as_bytes());
+        }
+    }
+}
+
+/// Becomes a session of its own and lets go of everything that was inherited.
+///
+/// # Errors
+/// As fork(2).
+pub(super) fn detach() -> io::Result<()> {
+    sys::detach()?;
+    nix::unistd::setsid()?;
+    sys::close_on_exec_from(3);
+    std::env::set_current_dir("/")?;
+    // A terminal, and whoever ends a whole session, must not take the instances' parent away. It
+    // goes when its daemon says so, or when there is nothing to hold.
+    for signal in [nix::libc::SIGHUP, nix::libc::SIGINT, nix::libc::SIGQUIT, nix::libc::SIGTERM] {
+        sys::ignore_signal(signal);
+    }
+    Ok(())
+}
+
+/// The rest of the first steps. `None`: another runner serves this directory already.
+///
+/// # Errors
+/// With the reason for people.
+pub(super) fn boot(options: &Options) -> Result<Option<Booted>, String> {
+    let dir = &options.runtime_dir;
+    let said = |what: &str| {
+        let what = format!("{what} `{}`", dir.display());
+        move |error: &dyn std::fmt::Display| format!("{what}: {error}")
+    };
+    let socket_path = dir.join(SOCKET_NAME);
+    let Some(lock) = lock(dir, &socket_path).map_err(|e| said("cannot lock")(&e))? else {
+        return Ok(None);
+    };
+    let mut spawner = Spawner::new().map_err(|e| format!("cannot prepare to start: {e}"))?;
+    let (cgroups, mode) = trees(options, &mut spawner);
+    if options.no_clone3 {
+        spawner.force_fork();
+    }
+    if cgroups.is_none() {
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|e| format!("cannot adopt orphans: {e}"))?;
+    }
+    let listener = listen(&socket_path).map_err(|e| said("cannot listen in")(&e))?;
+    Ok(Some(Booted { listener, socket: socket_path, spawner, cgroups, mode, lock }))
+}
+
+/// Becomes the directory's only runner. A predecessor that no longer listens is waited for: it
+/// is stopping what it holds. `None`: there is one that listens.
+fn lock(dir: &Path, socket_path: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join("runner.lock"))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((file, nix::Error::EWOULDBLOCK)) => {
+            if socket::connect(socket_path).is_ok() {
+                return Ok(None);
+            }
+            match Flock::lock(file, FlockArg::LockExclusive) {
+                Ok(lock) => Ok(Some(lock)),
+                Err((_, error)) => Err(error.into()),
+            }
+        }
+        Err((_, error)) => Err(error.into()),
+    }
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // A dead runner's: we have the lock.
+        _ => {}
+    }
+    // Nobody else may ever connect, not even between bind and chmod.
+    umask(Mode::from_bits_truncate(0o077));
+    let listener = socket::bind(path)?;
+    umask(Mode::from_bits_truncate(0o027));
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Finds the best way to hold trees.
+fn trees(options: &Options, spawner: &mut Spawner) -> (Option<Cgroups>, TreeMode) {
+    let found = if options.no_cgroup {
+        Err("cgroups are switched off".to_string())
+    } else {
+        Cgroups::find(&options.runtime_dir)
+    };
+    let tried = found.and_then(|mut cgroups| {
+        let failed = |error: io::Error, at: &Path| {
+            format!("cannot put processes into cgroups in {}: {error}", at.display())
+        };
+        let path = cgroups.path().to_path_buf();
+        let (group, dir) = cgroups.make("probe").map_err(|error| failed(error, &path))?;
+        let probed = spawner.probe(Some(dir.as_fd()));
+        cgroups.remove(group);
+        if let Err(error) = probed {
+            cgroups.remove_all();
+            return Err(failed(error, &path));
+        }
+        Ok((cgroups, path))
+    });
+    match tried {
+        Ok((cgroups, path)) => {
+            (Some(cgroups), TreeMode::Cgroup { path: path.to_string_lossy().into_owned() })
+        }
+        Err(reason) => {
+            // Without a cgroup this does not fail: at worst, fork is used.
+            let _probed = spawner.probe(None);
+            (None, TreeMode::ProcessGroups { reason })
+        }
+    }
+}
+
+/// A line in `runner.log`, which is our stderr.
+pub(super) fn note(text: &str) {
+    let _written = writeln!(io::stderr(), "[{}] {text}", std::process::id());
+}
+
+/// Says why there is no runner.
+pub(super) fn fail(herald: &mut Herald, reason: &str) {
+    note(reason);
+    herald.say(&format!("cannot start the runner: {reason}\n"));
+}
+
+/// The word that the socket can be connected to.
+pub(super) fn ready(herald: &mut Herald) {
+    herald.say(READY);
+}

@@ -1,0 +1,337 @@
+//! One cgroup for each start, in the cgroup2 tree.
+//!
+//! Responsible for finding a directory that may be used, and for making, signalling, killing and
+//! removing what is below it. Must not decide when. Where it cannot be done it says why.
+
+use super::sys;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long what a dead runner left behind may take to die.
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a cgroup of an old kernel (before 5.14, no `cgroup.kill`) is gone through: what forks
+/// faster than that goes on dying as its ends are reported.
+const KILL_ROUNDS: u32 = 64;
+
+/// How deep below a start's cgroup its own sub-cgroups are looked for. The kernel's limit is the
+/// length of a path; nobody nests deeper than a few.
+const DEPTH_MAX: u32 = 16;
+
+/// The directory in which all of a runner's cgroups are.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    dir: PathBuf,
+    /// Directories that could not be removed yet.
+    waste: Vec<PathBuf>,
+}
+
+impl Cgroups {
+    /// Finds the place for the runner of this runtime directory and makes it, if it may be used.
+    ///
+    /// # Errors
+    /// The reason for people.
+    pub(super) fn find(runtime_dir: &Path) -> Result<Cgroups, String> {
+        let read = |path: &str| {
+            fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
+        };
+        let base = base(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)?;
+        let dir = base.join(format!("wsup-{}", identity(runtime_dir)));
+        match fs::create_dir(&dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(format!("cannot make a cgroup in {}: {}", base.display(), why(&error)));
+            }
+        }
+        let cgroups = Cgroups { dir, waste: Vec::new() };
+        cgroups.clear_leftovers()?;
+        Ok(cgroups)
+    }
+
+    /// The directory, for people.
+    pub(super) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A runner that died left these behind and nobody can hold them any more: two generations of
+    /// an instance must never run side by side.
+    fn clear_leftovers(&self) -> Result<(), String> {
+        let failed = |error: io::Error| {
+            format!("cannot clear {} of a former runner: {}", self.dir.display(), why(&error))
+        };
+        let deadline = Instant::now() + LEFTOVER_PATIENCE;
+        for child in subdirs(&self.dir).map_err(failed)? {
+            let group = Group { dir: child };
+            group.kill().map_err(failed)?;
+            let mut events = group.events().map_err(failed)?;
+            while read_populated(&mut events).map_err(failed)? {
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+                if left == 0 {
+                    return Err(failed(io::ErrorKind::TimedOut.into()));
+                }
+                let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+                let _woken = poll(&mut fds, u16::try_from(left).unwrap_or(u16::MAX));
+            }
+            remove_tree(&group.dir, DEPTH_MAX).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a cgroup of this name. Gives it and its directory, opened.
+    ///
+    /// # Errors
+    /// As mkdir(2).
+    pub(super) fn make(&mut self, name: &str) -> io::Result<(Group, OwnedFd)> {
+        let dir = self.dir.join(name);
+        match fs::create_dir(&dir) {
+            // A former runner, on its way out, removed the directory above.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&dir)?;
+            }
+            other => other?,
+        }
+        let open = File::open(&dir)?;
+        Ok((Group { dir }, open.into()))
+    }
+
+    /// Removes an empty cgroup. One that is still busy is tried again at the next removal.
+    pub(super) fn remove(&mut self, group: Group) {
+        self.waste.push(group.dir);
+        self.waste.retain(|dir| remove_tree(dir, DEPTH_MAX).is_err());
+    }
+
+    /// Removes everything, at the runner's end.
+    pub(super) fn remove_all(&mut self) {
+        self.waste.retain(|dir| remove_tree(dir, DEPTH_MAX).is_err());
+        // Fails if something is left in it, which then is for the next runner to clear.
+        let _left = fs::remove_dir(&self.dir);
+    }
+}
+
+/// A start's cgroup.
+#[derive(Debug)]
+pub(super) struct Group {
+    dir: PathBuf,
+}
+
+impl Group {
+    /// Kills everything in it at once.
+    ///
+    /// # Errors
+    /// As write(2), other than that it is gone.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        match write(&self.dir.join("cgroup.kill"), "1") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                for _ in 0..KILL_ROUNDS {
+                    if !self.dir.exists() || self.signal(nix::libc::SIGKILL)? == 0 {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Sends a signal to everything in it, and tells how many processes that were.
+    ///
+    /// # Errors
+    /// The members cannot be read.
+    pub(super) fn signal(&self, signal: i32) -> io::Result<usize> {
+        let mut count = 0;
+        each_dir(&self.dir, DEPTH_MAX, &mut |dir| {
+            for pid in members(dir)? {
+                // The number may be somebody else's by now; a pidfd that is open while the
+                // process is still listed is not.
+                let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
+                if self.holds(pid) && sys::pidfd_send_signal(pidfd.as_fd(), signal).is_ok() {
+                    count += 1;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Whether a process is in it, by the process's own word.
+    fn holds(&self, pid: i32) -> bool {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
+        let Some(name) = self.dir.file_name().and_then(|n| n.to_str()) else { return false };
+        own_path(&text).is_some_and(|path| path.split('/').any(|part| part == name))
+    }
+
+    /// Its `cgroup.events`, which reports EPOLLPRI when it becomes empty.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub(super) fn events(&self) -> io::Result<File> {
+        File::open(self.dir.join("cgroup.events"))
+    }
+}
+
+/// Whether any process lives in the cgroup of this `cgroup.events`. Reading also makes it report
+/// the next change.
+///
+/// # Errors
+/// As read(2). ENODEV: the cgroup was removed, so nothing lives in it: `false`.
+pub(super) fn read_populated(events: &mut File) -> io::Result<bool> {
+    let mut text = String::new();
+    let read = events.rewind().and_then(|()| events.read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(!text.lines().any(|line| line == "populated 0")),
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn why(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |e| Errno::from_raw(e).desc().into())
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn members(dir: &Path) -> io::Result<Vec<i32>> {
+    match fs::read_to_string(dir.join("cgroup.procs")) {
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(Errno::ENODEV as i32)
+        // A cgroup whose threads are managed apart has no list of processes of its own.
+        || error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32)
+}
+
+fn subdirs(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+fn each_dir(
+    dir: &Path,
+    depth: u32,
+    visit: &mut dyn FnMut(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    visit(dir)?;
+    if depth == 0 {
+        return Ok(());
+    }
+    match subdirs(dir) {
+        Ok(children) => children.iter().try_for_each(|child| each_dir(child, depth - 1, visit)),
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a cgroup, and first what the workload may have made below it.
+fn remove_tree(dir: &Path, depth: u32) -> io::Result<()> {
+    match fs::remove_dir(dir) {
+        Ok(()) => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(error) if depth == 0 => return Err(error),
+        Err(_) => {}
+    }
+    for child in subdirs(dir)? {
+        remove_tree(&child, depth - 1)?;
+    }
+    fs::remove_dir(dir)
+}
+
+/// Tells runtime directories apart, also those that carry the same path in different mount
+/// namespaces. The same in every version of wsup (FNV-1a, 64 bits): the next one must find it.
+fn identity(runtime_dir: &Path) -> String {
+    let mut bytes = runtime_dir.as_os_str().as_bytes().to_vec();
+    if let Ok(meta) = fs::metadata(runtime_dir) {
+        bytes.extend(meta.dev().to_le_bytes());
+        bytes.extend(meta.ino().to_le_bytes());
+    }
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// The path on the `0::` line of /proc/PID/cgroup (cgroups(7)); on hybrid machines it is not the
+/// first line.
+fn own_path(cgroup: &str) -> Option<&str> {
+    cgroup.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// The directory of our own cgroup in the cgroup2 tree.
+fn base(mountinfo: &str, cgroup: &str) -> Result<PathBuf, String> {
+    let own = own_path(cgroup).ok_or("this process is in no cgroup2 tree")?;
+    if own.split('/').any(|part| part == "..") {
+        return Err("this process's cgroup is outside of its cgroup namespace".into());
+    }
+    for line in mountinfo.lines() {
+        // "31 23 0:28 ROOT MOUNTPOINT OPTIONS [TAGS] - TYPE SOURCE OPTIONS", proc(5)
+        let Some((place, kind)) = line.split_once(" - ") else { continue };
+        if kind.split(' ').next() != Some("cgroup2") {
+            continue;
+        }
+        let mut fields = place.split(' ').skip(3);
+        let (Some(root), Some(mount)) = (fields.next(), fields.next()) else { continue };
+        let below = match root {
+            "/" => Some(own),
+            root => own.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/')),
+        };
+        if let Some(below) = below {
+            return Ok(Path::new(&unescape(mount)).join(below.trim_start_matches('/')));
+        }
+    }
+    Err("no cgroup2 tree is mounted where this process could use it".into())
+}
+
+/// Undoes mountinfo's octal escapes for space, tab, newline and backslash.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_is_found_on_all_kinds_of_machines() {
+        let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                      32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+        let unified = "30 23 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
+        let bound = "30 23 0:26 /box /sys/fs/cg\\040roup rw - cgroup2 cgroup2 rw\n";
+        let rows = [
+            (hybrid, "9:name=systemd:/\n4:memory:/x\n0::/\n", Ok("/sys/fs/cgroup/unified")),
+            (unified, "0::/system.slice/a.service\n", Ok("/sys/fs/cgroup/system.slice/a.service")),
+            (bound, "0::/box/in\n", Ok("/sys/fs/cg roup/in")),
+            (bound, "0::/boxer\n", Err("no cgroup2 tree is mounted")),
+            (unified, "0::/../other\n", Err("outside of its cgroup namespace")),
+            ("", "0::/\n", Err("no cgroup2 tree is mounted")),
+            (unified, "4:memory:/\n", Err("in no cgroup2 tree")),
+        ];
+        for (mounts, own, expected) in rows {
+            match (base(mounts, own), expected) {
+                (Ok(path), Ok(expected)) => assert_eq!(path, Path::new(expected)),
+                (Err(text), Err(part)) => assert!(text.contains(part), "{text}"),
+                (got, _) => panic!("{mounts}{own}: {got:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! All starts: what commands do to them and how they end.
+//!
+//! Responsible for carrying commands out and for reporting each start's one end, after its tree is
+//! gone and its output is in the log. Must not know connections, units' specs or any policy.
+
+use super::cgroup::{self, Cgroups};
+use super::logs::index::Stream;
+use super::logs::pump::{self, READ_MAX, Turn};
+use super::logs::write::Log;
+use super::orphans;
+use super::outbox::Outbox;
+use super::protocol::{Held, LogPlan, Notice, Outcome, SpawnPlan, TreeMode};
+use super::spawn::{Spawner, Stdio};
+use super::start::{Life, Output, Part, Start, cgroup_name};
+use super::sys::{self, Wait};
+use crate::core::event::Exit;
+use crate::core::id::InstanceId;
+use crate::os::clock;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A start by its id.
+#[derive(Debug)]
+enum Known {
+    /// Its key among the starts that are held.
+    Live(u64),
+    /// Its end is reported and not acknowledged. `None`: it never ran.
+    Ended(Option<Box<Held>>),
+}
+
+/// Everything that the runner holds.
+#[derive(Debug)]
+pub(super) struct Hold {
+    spawner: Spawner,
+    /// `None`: process groups are used.
+    cgroups: Option<Cgroups>,
+    mode: TreeMode,
+    starts: BTreeMap<u64, Start>,
+    ids: BTreeMap<InstanceId, Known>,
+    /// The keys of starts whose main process has ended, without cgroups.
+    ending: BTreeSet<u64>,
+    /// Orphans are to be looked at before the loop waits again.
+    sweep: bool,
+    next_key: u64,
+    pub(super) outbox: Outbox,
+    /// For people; given to a daemon if one listens.
+    pub(super) warnings: Vec<Notice>,
+    /// Where bytes pass through; one for all.
+    buffer: Vec<u8>,
+}
+
+impl Hold {
+    /// An empty one. `first_key`: below it, the poller's tokens are the caller's.
+    pub(super) fn new(
+        spawner: Spawner,
+        cgroups: Option<Cgroups>,
+        mode: TreeMode,
+        first_key: u64,
+    ) -> Hold {
+        Hold {
+            spawner,
+            cgroups,
+            mode,
+            starts: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            ending: BTreeSet::new(),
+            sweep: false,
+            next_key: first_key,
+            outbox: Outbox::default(),
+            warnings: Vec::new(),
+            buffer: vec![0; READ_MAX],
+        }
+    }
+
+    /// How trees are held.
+    pub(super) fn mode(&self) -> &TreeMode {
+        &self.mode
+    }
+
+    /// Whether no start is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Every start that ran and whose end is not acknowledged.
+    pub(super) fn held(&self) -> Vec<Held> {
+        self.ids
+            .values()
+            .filter_map(|known| match known {
+                Known::Live(key) => self.starts.get(key).map(|start| start.held.clone()),
+                Known::Ended(held) => held.as_deref().cloned(),
+            })
+            .collect()
+    }
+
+    /// Carries `Ack` out.
+    pub(super) fn ack(&mut self, upto: u64) {
+        for outcome in self.outbox.ack(upto) {
+            if outcome.is_last() {
+                self.ids.remove(&outcome.id());
+            }
+        }
+    }
+
+    /// Carries `Spawn` out.
+    pub(super) fn spawn(&mut self, epoll: &Epoll, plan: SpawnPlan) {
+        if self.ids.contains_key(&plan.id) {
+            return;
+        }
+        let id = plan.id;
+        match self.try_spawn(plan) {
+            Ok(start) => {
+                let pid = start.held.pid;
+                let key = self.next_key;
+                self.next_key += 1;
+                self.ids.insert(id, Known::Live(key));
+                self.outbox.push(Outcome::Spawned { id, pid });
+                self.add(epoll, key, start);
+            }
+            Err(message) => {
+                self.ids.insert(id, Known::Ended(None));
+                self.outbox.push(Outcome::SpawnFailed { id, message });
+            }
+        }
+    }
+
+    /// Answers `Spawn` where nothing is started any more.
+    pub(super) fn refuse(&mut self, plan: &SpawnPlan) {
+        if self.ids.contains_key(&plan.id) {
+            return;
+        }
+        self.ids.insert(plan.id, Known::Ended(None));
+        let message = format!("cannot start {}: the runner is shutting down", plan.instance);
+        self.outbox.push(Outcome::SpawnFailed { id: plan.id, message });
+    }
+
+    fn try_spawn(&mut self, plan: SpawnPlan) -> Result<Start, String> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            format!("cannot start {}: {what}: {error}", plan.instance)
+        };
+        let (output, stdout, stderr) = open_output(&plan).map_err(|e| failed("output", &e))?;
+        let group = match self.cgroups.as_mut() {
+            Some(cgroups) => {
+                let made = cgroups.make(&cgroup_name(&plan)).map_err(|e| failed("cgroup", &e))?;
+                Some(made)
+            }
+            None => None,
+        };
+        let (group, dir) = group.unzip();
+        let stdio = Stdio {
+            stdout: stdout.as_ref().map(OwnedFd::as_fd),
+            stderr: stderr.as_ref().map(OwnedFd::as_fd),
+        };
+        let child = match self.spawner.spawn(&plan, &stdio, dir.as_ref().map(OwnedFd::as_fd)) {
+            Ok(child) => child,
+            Err(message) => {
+                self.remove_group(group);
+                return Err(message);
+            }
+        };
+        let held = Held {
+            id: plan.id,
+            pid: u32::try_from(child.pid).unwrap_or(0),
+            unit: plan.unit,
+            instance: plan.instance,
+            ended: false,
+        };
+        let marks = match group {
+            Some(_) => Vec::new(),
+            None => orphans::marks(plan.envp.iter().map(|entry| entry.as_bytes())),
+        };
+        Ok(Start {
+            held,
+            pid: child.pid,
+            pidfd: child.pidfd,
+            group,
+            life: Life::Running,
+            stop: None,
+            kill: false,
+            marks,
+            output,
+        })
+    }
+
+    /// Has the poller watch a new start.
+    fn add(&mut self, epoll: &Epoll, key: u64, start: Start) {
+        let mut watched = watch(epoll, start.pidfd.as_fd(), Part::Main.token(key));
+        for (stream, pipe) in start.output.pipes() {
+            let token = Part::Output(stream).token(key);
+            watched = watched.and(watch(epoll, pipe.as_fd(), token));
+        }
+        self.starts.insert(key, start);
+        if let Err(error) = watched {
+            // Out of kernel memory: what cannot be watched must not run.
+            self.warn(key, format!("cannot be watched, so it is killed: {error}"));
+            self.kill_tree_of(key);
+        }
+    }
+
+    fn remove_group(&mut self, group: Option<cgroup::Group>) {
+        if let (Some(cgroups), Some(group)) = (self.cgroups.as_mut(), group) {
+            cgroups.remove(group);
+        }
+    }
+
+    fn key_of(&self, id: InstanceId) -> Option<u64> {
+        match self.ids.get(&id) {
+            Some(Known::Live(key)) => Some(*key),
+            Some(Known::Ended(_)) | None => None,
+        }
+    }
+
+    /// Carries `Signal` out.
+    pub(super) fn signal(&mut self, id: InstanceId, signal: i32) {
+        let Some(key) = self.key_of(id) else { return };
+        let Some(start) = self.starts.get(&key) else { return };
+        if matches!(start.life, Life::Running)
+            && let Err(error) = sys::pidfd_send_signal(start.pidfd.as_fd(), signal)
+            && error.raw_os_error() != Some(nix::libc::ESRCH)
+        {
+            self.warn(key, format!("cannot be sent signal {signal}: {error}"));
+        }
+    }
+
+    /// Carries `Terminate` out.
+    pub(super) fn terminate(&mut self, id: InstanceId, signal: i32) {
+        let Some(start) = self.key_of(id).and_then(|key| self.starts.get_mut(&key)) else {
+            return;
+        };
+        // Once it has ended by itself, its leftovers are being killed; that stands.
+        if matches!(start.life, Life::Running) {
+            start.stop = Some(signal);
+            self.signal(id, signal);
+        }
+    }
+
+    /// Carries `KillTree` out.
+    pub(super) fn kill_tree(&mut self, id: InstanceId) {
+        if let Some(key) = self.key_of(id) {
+            self.kill_tree_of(key);
+        }
+    }
+
+    fn kill_tree_of(&mut self, key: u64) {
+        let Some(start) = self.starts.get_mut(&key) else { return };
+        start.kill = true;
+        let result = match (&start.group, &start.life) {
+            (Some(group), _) => group.kill(),
+            (None, Life::Running) => {
+                let roots = [start.pid];
+                orphans::signal_trees(&roots, nix::libc::SIGKILL, &BTreeSet::new())
+            }
+            (None, Life::Ending { .. }) => {
+                self.sweep = true;
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            // At least its main process must go.
+            let _sent = sys::pidfd_send_signal(start.pidfd.as_fd(), nix::libc::SIGKILL);
+            self.warn(key, format!("its processes cannot all be killed: {error}"));
+        }
+    }
+
+    /// Sends a signal to every start as `Terminate` does, or kills them all.
+    pub(super) fn stop_all(&mut self, kill: bool) {
+        let ids: Vec<InstanceId> = self.starts.values().map(|start| start.held.id).collect();
+        for id in ids {
+            if kill {
+                self.kill_tree(id);
+            } else {
+                self.terminate(id, nix::libc::SIGTERM);
+            }
+        }
+    }
+
+    /// Something of a start is ready.
+    pub(super) fn ready(&mut self, epoll: &Epoll, token: u64) {
+        let (key, part) = Part::of(token);
+        match part {
+            Part::Main => self.main_ready(epoll, key),
+            Part::Output(stream) => self.output_ready(epoll, key, stream),
+            Part::Cgroup => self.cgroup_ready(epoll, key),
+        }
+    }
+
+    fn output_ready(&mut self, epoll: &Epoll, key: u64, stream: Stream) {
+        let Some(start) = self.starts.get_mut(&key) else { return };
+        let mut warning = None;
+        match start.output.turn(stream, &mut self.buffer, &mut warning) {
+            Turn::Open | Turn::Idle => {}
+            Turn::Ended => {
+                unwatch_pipe(epoll, &start.output, stream);
+                start.output.close(stream, &mut warning);
+            }
+        }
+        if let Some(text) = warning {
+            self.warn(key, text);
+        }
+    }
+
+    fn main_ready(&mut self, epoll: &Epoll, key: u64) {
+        let Some(start) = self.starts.get_mut(&key) else { return };
+        if !matches!(start.life, Life::Running) {
+            return;
+        }
+        let fd = start.pidfd.as_fd();
+        let which = if start.group.is_some() { Wait::Pidfd(fd) } else { Wait::Keep(fd) };
+        let exit = match sys::wait(which) {
+            Ok(Some(exit)) => exit,
+            Ok(None) => return,
+            // Somebody has reaped it for us; that is not known to happen.
+            Err(_) => Exit::Unknown,
+        };
+        // Out of the poller before it is closed: a copy in a child would keep it in there.
+        let _gone = epoll.delete(&start.pidfd);
+        start.life = Life::Ending { exit, at: clock::mono(), asked: false, watch: None };
+        if start.group.is_some() {
+            self.leftovers(epoll, key);
+        } else {
+            self.ending.insert(key);
+            self.sweep = true;
+        }
+    }
+
+    fn cgroup_ready(&mut self, epoll: &Epoll, key: u64) {
+        self.leftovers(epoll, key);
+    }
+
+    /// With a cgroup: ends the start if nothing lives in it, otherwise deals with what does.
+    fn leftovers(&mut self, epoll: &Epoll, key: u64) {
+        match self.try_leftovers(epoll, key) {
+            Ok(true) => {}
+            Ok(false) => self.finish(epoll, key),
+            Err(error) => {
+                // Not known to happen. An end that is never reported would be worse than a
+                // process that may be left: it is told.
+                self.warn(key, format!("cannot tell whether its processes are gone: {error}"));
+                self.finish(epoll, key);
+            }
+        }
+    }
+
+    /// Whether something of it lives.
+    fn try_leftovers(&mut self, epoll: &Epoll, key: u64) -> io::Result<bool> {
+        let Some(start) = self.starts.get_mut(&key) else { return Ok(true) };
+        let must_kill = start.must_kill();
+        let (Some(group), Life::Ending { asked, watch: watching, .. }) =
+            (&start.group, &mut start.life)
+        else {
+            return Ok(true);
+        };
+        if watching.is_none() {
+            let mut events = group.events()?;
+            if !cgroup::read_populated(&mut events)? {
+                return Ok(false);
+            }
+            let event = EpollEvent::new(EpollFlags::EPOLLPRI, Part::Cgroup.token(key));
+            epoll.add(&events, event)?;
+            *watching = Some(events);
+        }
+        if must_kill {
+            group.kill()?;
+        } else if !*asked && let Some(signal) = start.stop {
+            *asked = true;
+            group.signal(signal)?;
+        }
+        match watching {
+            Some(events) => cgroup::read_populated(events),
+            None => Ok(false),
+        }
+    }
+
+    /// A child has ended that is no main process, or may have.
+    pub(super) fn child_ended(&mut self) {
+        self.sweep = true;
+    }
+
+    /// Without cgroups: reaps adopted orphans, and ends the starts of which nothing lives. To be
+    /// called once a turn.
+    pub(super) fn sweep_orphans(&mut self, epoll: &Epoll) {
+        if !std::mem::take(&mut self.sweep) {
+            return;
+        }
+        let children = match orphans::children() {
+            Ok(children) => children,
+            Err(error) => {
+                let keys: Vec<u64> = self.ending.iter().copied().collect();
+                for key in keys {
+                    let text = format!("cannot tell whether its processes are gone: {error}");
+                    self.warn(key, text);
+                    self.finish(epoll, key);
+                }
+                return;
+            }
+        };
+        let mains: BTreeSet<i32> = self.starts.values().map(|start| start.pid).collect();
+        let adopted: Vec<orphans::Process> = children
+            .into_iter()
+            .filter(|pid| !mains.contains(pid))
+            // Reaped at once if it has ended.
+            .filter(|pid| matches!(sys::wait(Wait::Pid(*pid)), Ok(None)))
+            .filter_map(orphans::process)
+            .collect();
+        let keys: Vec<u64> = self.ending.iter().copied().collect();
+        for key in keys {
+            self.sweep_one(epoll, key, &adopted, &mains);
+        }
+    }
+
+    fn sweep_one(
+        &mut self,
+        epoll: &Epoll,
+        key: u64,
+        adopted: &[orphans::Process],
+        mains: &BTreeSet<i32>,
+    ) {
+        let Some(start) = self.starts.get_mut(&key) else { return };
+        let roots: Vec<i32> = adopted
+            .iter()
+            .filter(|orphan| orphans::belongs(orphan, start.pid, &start.marks))
+            .map(|orphan| orphan.pid)
+            .collect();
+        if roots.is_empty() {
+            self.finish(epoll, key);
+            return;
+        }
+        let must_kill = start.must_kill();
+        let Life::Ending { asked, .. } = &mut start.life else { return };
+        // Their ends come as SIGCHLD, and then this is done again.
+        let result = match start.stop {
+            _ if must_kill => orphans::signal_trees(&roots, nix::libc::SIGKILL, mains),
+            Some(signal) if !*asked => {
+                *asked = true;
+                orphans::signal_trees(&roots, signal, mains)
+            }
+            Some(_) | None => Ok(()),
+        };
+        if let Err(error) = result {
+            self.warn(key, format!("its processes cannot be signalled: {error}"));
+        }
+    }
+
+    /// Nothing of the start lives: carries the rest of its output and reports its end.
+    fn finish(&mut self, epoll: &Epoll, key: u64) {
+        self.ending.remove(&key);
+        let Some(mut start) = self.starts.remove(&key) else { return };
+        let Life::Ending { exit, at, watch, .. } = start.life else { return };
+        if let Some(events) = watch {
+            let _gone = epoll.delete(&events);
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            unwatch_pipe(epoll, &start.output, stream);
+        }
+        let mut warning = None;
+        start.output.finish(&mut self.buffer, &mut warning);
+        if let Some(text) = warning {
+            self.warnings.push(warning_of(&start.held, text));
+        }
+        if start.group.is_none() {
+            // It was kept as a zombie so far.
+            let _reaped = sys::wait(Wait::Pidfd(start.pidfd.as_fd()));
+        }
+        self.remove_group(start.group.take());
+        let id = start.held.id;
+        start.held.ended = true;
+        self.ids.insert(id, Known::Ended(Some(Box::new(start.held))));
+        self.outbox.push(Outcome::Exited { id, exit, at });
+    }
+
+    fn warn(&mut self, key: u64, text: String) {
+        if let Some(start) = self.starts.get(&key) {
+            self.warnings.push(warning_of(&start.held, text));
+        }
+    }
+
+    /// Removes what the runner has made for itself, at its end.
+    pub(super) fn clean_up(&mut self) {
+        if let Some(cgroups) = self.cgroups.as_mut() {
+            cgroups.remove_all();
+        }
+    }
+}
+
+fn warning_of(held: &Held, message: String) -> Notice {
+    Notice::Warning { unit: held.unit.clone(), instance: held.instance.clone(), message }
+}
+
+fn watch(epoll: &Epoll, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    Ok(epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+}
+
+fn unwatch_pipe(epoll: &Epoll, output: &Output, stream: Stream) {
+    for (_, pipe) in output.pipes().filter(|(of, _)| *of == stream) {
+        let _gone = epoll.delete(pipe);
+    }
+}
+
+type Opened = (Output, Option<OwnedFd>, Option<OwnedFd>);
+
+/// The log, our ends of the pipes, and the program's.
+fn open_output(plan: &SpawnPlan) -> io::Result<Opened> {
+    match &plan.log {
+        LogPlan::None => Ok((Output::default(), None, None)),
+        LogPlan::File { path, max_size, max_files } => {
+            let (stdout, child_stdout) = pump::pipe()?;
+            let (stderr, child_stderr) = pump::pipe()?;
+            let log = Log::new(path.as_path(), *max_size, *max_files, plan.new_run);
+            let output = Output::new(log, stdout, stderr);
+            Ok((output, Some(child_stdout), Some(child_stderr)))
+        }
+    }
+}

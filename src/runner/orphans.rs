@@ -1,0 +1,173 @@
+//! Processes without cgroups: finding what an instance has left behind.
+//!
+//! Responsible for reading /proc and for telling whose an adopted orphan is. Must not decide what
+//! happens to it.
+//!
+//! The runner is the child subreaper, so everything that loses its parent becomes its child. An
+//! orphan is an instance's if it still is in the session or the process group that the instance's
+//! main process led, or if its environment carries the instance's WSUP variables, which also those
+//! carry that have called setsid.
+
+use super::sys;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+
+/// The variables that tell instances apart.
+const MARKS: [&[u8]; 3] = [b"WSUP_KIND=", b"WSUP_UNIT=", b"WSUP_INSTANCE="];
+
+/// What /proc/PID/stat says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: i32,
+    parent: i32,
+    group: i32,
+    session: i32,
+    /// In clock ticks since boot: with the number, it names a process for good.
+    started: u64,
+}
+
+/// The entries of an environment that name the instance; empty if it has none.
+pub(super) fn marks<'a>(envp: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    envp.filter(|entry| MARKS.iter().any(|mark| entry.starts_with(mark)))
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// Whether an orphan belongs to the start whose main process had this number and these marks.
+pub(super) fn belongs(orphan: &Process, main: i32, marks: &[Vec<u8>]) -> bool {
+    if orphan.session == main || orphan.group == main {
+        return true;
+    }
+    if marks.is_empty() {
+        return false;
+    }
+    // Not readable: somebody else's by now, or gone.
+    let Ok(environ) = fs::read(format!("/proc/{}/environ", orphan.pid)) else { return false };
+    marks.iter().all(|mark| environ.split(|b| *b == 0).any(|entry| entry == mark))
+}
+
+/// Our children, dead or alive.
+///
+/// # Errors
+/// /proc cannot be read.
+pub(super) fn children() -> io::Result<Vec<i32>> {
+    let own = std::process::id();
+    match fs::read_to_string(format!("/proc/self/task/{own}/children")) {
+        Ok(text) => Ok(text.split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect()),
+        // A kernel without CONFIG_PROC_CHILDREN.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let own = i32::try_from(own).unwrap_or(0);
+            Ok(table()?.iter().filter(|p| p.parent == own).map(|p| p.pid).collect())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// One process; `None` if it is gone.
+pub(super) fn process(pid: i32) -> Option<Process> {
+    parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// All processes.
+fn table() -> io::Result<Vec<Process>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            all.extend(process(pid));
+        }
+    }
+    Ok(all)
+}
+
+fn parse(pid: i32, stat: &str) -> Option<Process> {
+    // "PID (NAME) STATE PPID PGRP SESSION ...": the name may have anything in it, so from its end.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    // Field 22 of proc_pid_stat(5); 6 were taken.
+    let started = fields.nth(15)?.parse().ok()?;
+    Some(Process { pid, parent, group, session, started })
+}
+
+/// Sends a signal to these processes and everything below them, and with SIGKILL to their process
+/// groups too, which catches what forks meanwhile. `keep` are not touched.
+///
+/// # Errors
+/// /proc cannot be read.
+pub(super) fn signal_trees(roots: &[i32], signal: i32, keep: &BTreeSet<i32>) -> io::Result<()> {
+    let trees = below(&table()?, roots);
+    let own = nix::unistd::getpgrp().as_raw();
+    let mut groups = BTreeSet::new();
+    for process in trees.values().filter(|p| !keep.contains(&p.pid)) {
+        signal_one(process, signal);
+        // The groups of our sessions' members are never ours, but a wrong guess would be fatal.
+        if process.group > 1 && process.group != own {
+            groups.insert(process.group);
+        }
+    }
+    if signal == nix::libc::SIGKILL {
+        for group in groups {
+            // Most are gone already.
+            let _sent = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+    }
+    Ok(())
+}
+
+/// Signals the very process that was seen, not a later one of its number.
+fn signal_one(seen: &Process, signal: i32) {
+    if let Ok(pidfd) = sys::pidfd_open(seen.pid)
+        && process(seen.pid).is_some_and(|now| now.started == seen.started)
+    {
+        // Gone, or somebody else's by a set-user-id program: then it cannot be ended by us.
+        let _sent = sys::pidfd_send_signal(pidfd.as_fd(), signal);
+    }
+}
+
+fn below(table: &[Process], roots: &[i32]) -> BTreeMap<i32, Process> {
+    let mut children: BTreeMap<i32, Vec<&Process>> = BTreeMap::new();
+    for process in table {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let mut found: BTreeMap<i32, Process> =
+        table.iter().filter(|p| roots.contains(&p.pid)).map(|p| (p.pid, *p)).collect();
+    let mut next: Vec<i32> = found.keys().copied().collect();
+    while let Some(parent) = next.pop() {
+        for process in children.get(&parent).into_iter().flatten() {
+            if found.insert(process.pid, **process).is_none() {
+                next.push(process.pid);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_confuse() {
+        let stat = "7 (a) S 1 (b) R 3 4 5 34816 0 6 7 8 9 10 11 12 13 14 20 0 1 0 4242 0 0";
+        let expected = Process { pid: 7, parent: 3, group: 4, session: 5, started: 4242 };
+        assert_eq!(parse(7, stat), Some(expected));
+        let own = process(std::process::id() as i32).unwrap();
+        assert_eq!(own.parent, std::os::unix::process::parent_id() as i32);
+        assert!(own.started > 0);
+    }
+
+    #[test]
+    fn everything_below_is_found() {
+        let p = |pid, parent| Process { pid, parent, group: 1, session: 1, started: 0 };
+        let table = [p(1, 0), p(2, 1), p(3, 2), p(4, 3), p(5, 1)];
+        let found: Vec<i32> = below(&table, &[2]).into_keys().collect();
+        assert_eq!(found, [2, 3, 4]);
+    }
+}

@@ -1,0 +1,167 @@
+//! One start of one instance, as the runner holds it.
+//!
+//! Responsible for the start's data and for the names of its descriptors in the poller. Must not
+//! decide about other starts.
+
+use super::cgroup::Group;
+use super::logs::index::Stream;
+use super::logs::pump::{Pump, Turn};
+use super::logs::write::Log;
+use super::protocol::{Held, SpawnPlan};
+use crate::core::event::Exit;
+use crate::core::time::Mono;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+/// Which of a start's descriptors is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The main process has ended.
+    Main,
+    /// The program has written.
+    Output(Stream),
+    /// The cgroup's population has changed.
+    Cgroup,
+}
+
+impl Part {
+    /// The poller's name for a part of the start with this key.
+    pub(super) fn token(self, key: u64) -> u64 {
+        let code = match self {
+            Part::Main => 0,
+            Part::Output(Stream::Stdout) => 1,
+            Part::Output(Stream::Stderr) => 2,
+            Part::Cgroup => 3,
+        };
+        key << 2 | code
+    }
+
+    /// The key and the part of a token.
+    pub(super) fn of(token: u64) -> (u64, Part) {
+        let part = match token & 3 {
+            0 => Part::Main,
+            1 => Part::Output(Stream::Stdout),
+            2 => Part::Output(Stream::Stderr),
+            _ => Part::Cgroup,
+        };
+        (token >> 2, part)
+    }
+}
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// The main process lives.
+    Running,
+    /// The main process has ended; what it left behind lives.
+    Ending {
+        /// How it ended.
+        exit: Exit,
+        /// When.
+        at: Mono,
+        /// The left-behind have got the signal that asks them to end.
+        asked: bool,
+        /// The cgroup's events, while they are watched.
+        watch: Option<File>,
+    },
+}
+
+/// One start.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) held: Held,
+    /// The main process's number. Without cgroups it stays a zombie until its tree is gone, so
+    /// that the number of its session cannot become somebody else's.
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) group: Option<Group>,
+    pub(super) life: Life,
+    /// The signal of `Terminate`, if that has come.
+    pub(super) stop: Option<i32>,
+    /// `KillTree` has come.
+    pub(super) kill: bool,
+    /// How its orphans are recognised without cgroups.
+    pub(super) marks: Vec<Vec<u8>>,
+    pub(super) output: Output,
+}
+
+impl Start {
+    /// What it leaves behind is to be killed: nobody has asked it to end (it ended by itself), or
+    /// the time for that is over.
+    pub(super) fn must_kill(&self) -> bool {
+        self.kill || self.stop.is_none()
+    }
+}
+
+/// A start's pipes and the log that they lead to.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    log: Option<Log>,
+    stdout: Option<Pump>,
+    stderr: Option<Pump>,
+}
+
+impl Output {
+    /// Pipes that lead to a log.
+    pub(super) fn new(log: Log, stdout: OwnedFd, stderr: OwnedFd) -> Output {
+        Output {
+            log: Some(log),
+            stdout: Some(Pump::new(stdout, Stream::Stdout)),
+            stderr: Some(Pump::new(stderr, Stream::Stderr)),
+        }
+    }
+
+    /// The open pipes.
+    pub(super) fn pipes(&self) -> impl Iterator<Item = (Stream, &OwnedFd)> {
+        [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)]
+            .into_iter()
+            .filter_map(|(stream, pump)| Some((stream, &pump.as_ref()?.pipe)))
+    }
+
+    /// One bounded turn of one pipe. `Ended`: the pipe is to be taken out of the poller, then
+    /// [`Output::close`]d.
+    pub(super) fn turn(
+        &mut self,
+        stream: Stream,
+        buffer: &mut [u8],
+        warn: &mut Option<String>,
+    ) -> Turn {
+        let pump = match stream {
+            Stream::Stdout => self.stdout.as_mut(),
+            Stream::Stderr => self.stderr.as_mut(),
+        };
+        match (pump, self.log.as_mut()) {
+            (Some(pump), Some(log)) => pump.turn(log, buffer, warn),
+            (None, _) | (_, None) => Turn::Ended,
+        }
+    }
+
+    /// Gives a pipe up that has ended; what it held back is written.
+    pub(super) fn close(&mut self, stream: Stream, warn: &mut Option<String>) {
+        let pump = match stream {
+            Stream::Stdout => self.stdout.take(),
+            Stream::Stderr => self.stderr.take(),
+        };
+        if let (Some(mut pump), Some(log)) = (pump, self.log.as_mut()) {
+            pump.release(log, warn);
+        }
+    }
+
+    /// Carries all that is left, once no process of the tree lives.
+    pub(super) fn finish(&mut self, buffer: &mut [u8], warn: &mut Option<String>) {
+        let Some(log) = self.log.as_mut() else { return };
+        for mut pump in [self.stdout.take(), self.stderr.take()].into_iter().flatten() {
+            pump.drain(log, buffer, warn);
+        }
+        log.end();
+    }
+}
+
+/// The name of a start's cgroup: readable, and never used twice.
+pub(super) fn cgroup_name(plan: &SpawnPlan) -> String {
+    /// File names have at most 255 bytes; an instance's name is far shorter.
+    const NAME_MAX: usize = 128;
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = plan.instance.chars().map(safe).take(NAME_MAX).collect();
+    format!("i-{name}.{:x}.{}", plan.id.slot, plan.id.generation)
+}

@@ -1,0 +1,505 @@
+//! The real `wsup runner`, driven through its protocol: with cgroups, without, and without clone3.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test says what it expects"
+)]
+
+#[path = "support/rig.rs"]
+mod rig;
+
+use rig::{Rig, each_mode, is_root, sh};
+use std::fs;
+use std::time::{Duration, Instant};
+use wsup::core::event::Exit;
+use wsup::core::id::InstanceId;
+use wsup::runner::protocol::{
+    Bytes, Command, Credentials, LogPlan, Outcome, RlimitPlan, candidates,
+};
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+#[test]
+fn ends_are_told_apart() {
+    each_mode(|rig| {
+        let rows = [
+            ("exit 0", Exit::Code(0)),
+            ("exit 7", Exit::Code(7)),
+            ("kill -TERM $$", Exit::Signal(15)),
+            ("kill -KILL $$", Exit::Signal(9)),
+            ("kill -40 $$", Exit::Signal(40)),
+            // 128 + 9 by the program's own choice is a code.
+            ("exit 137", Exit::Code(137)),
+        ];
+        for (script, expected) in rows {
+            let id = rig.spawn(sh(script));
+            assert_eq!(rig.exit_of(id), expected, "{script}");
+        }
+    });
+}
+
+#[test]
+fn a_start_is_answered_once_however_often_it_is_asked_for() {
+    each_mode(|rig| {
+        let plan = rig.plan(sh("echo started; exec sleep 1000"));
+        let id = plan.id;
+        rig.send(Command::Spawn(Box::new(plan.clone())));
+        let pid = rig.spawned(id);
+        rig.send(Command::Spawn(Box::new(plan.clone())));
+        rig.wait_for_line("started");
+        rig.send(Command::KillTree { id });
+        assert_eq!(rig.exit_of(id), Exit::Signal(KILL));
+        // Still known until acknowledged.
+        rig.send(Command::Spawn(Box::new(plan)));
+        rig.send(Command::Terminate { id, signal: TERM });
+        let other = rig.spawn(sh("exit 3"));
+        assert_eq!(rig.exit_of(other), Exit::Code(3));
+        assert_eq!(rig.log("a"), "started\n");
+        assert!(!rig::lives(pid));
+    });
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    each_mode(|rig| {
+        let mut plan = rig.plan(sh("exit 0"));
+        plan.argv = vec!["uvicorn-x".into()];
+        plan.candidates = candidates("uvicorn-x", Some("/usr/bin:/bin"));
+        assert_eq!(
+            rig.failure(plan),
+            "command not found: `uvicorn-x` (searched PATH /usr/bin:/bin)"
+        );
+        let mut plan = rig.plan(sh("exit 0"));
+        plan.cwd = "/no/such".into();
+        assert_eq!(
+            rig.failure(plan),
+            "cannot enter working directory `/no/such`: No such file or directory"
+        );
+        let script = rig.file("script", "#!/no/such/interpreter\n", 0o755);
+        let mut plan = rig.plan(sh("exit 0"));
+        plan.argv = vec![script.clone().into()];
+        plan.candidates = vec![script.clone().into()];
+        assert!(rig.failure(plan).contains("the interpreter in its first line"));
+        let plain = rig.file("plain", "exit 0\n", 0o644);
+        let mut plan = rig.plan(sh("exit 0"));
+        plan.argv = vec![plain.clone().into()];
+        plan.candidates = vec![plain.clone().into()];
+        assert!(rig.failure(plan).contains("Permission denied"));
+        let mut plan = rig.plan(sh("exit 0"));
+        plan.rlimits =
+            vec![RlimitPlan { resource: "nofiles".into(), soft: Some(1), hard: Some(1) }];
+        assert_eq!(rig.failure(plan), "cannot start a: no such resource limit: `nofiles`");
+        let mut plan = rig.plan(sh("exit 0"));
+        plan.cpu_affinity = Some(vec![8000]);
+        assert_eq!(rig.failure(plan), "cannot start a: cpu_affinity [8000]: Invalid argument");
+        assert!(rig.no_child_left());
+    });
+}
+
+#[test]
+fn a_program_starts_exactly_as_planned() {
+    each_mode(|rig| {
+        let mut plan = rig.plan(sh(
+            "umask; ulimit -c; ulimit -n; ulimit -Hn; pwd; cat /proc/self/oom_score_adj; env -0 | \
+             tr '\\0' '|'; echo; readlink /proc/$$/fd/0;  \
+             grep -E 'SigBlk|SigIgn|SigCgt|Cpus_allowed_list' /proc/$$/status; \
+             cut -d' ' -f19 /proc/$$/stat; cut -d' ' -f5,6 /proc/$$/stat; echo $$",
+        ));
+        plan.umask = Some(0o027);
+        plan.nice = Some(5);
+        plan.oom_score_adj = Some(321);
+        plan.cpu_affinity = Some(vec![0]);
+        let cwd = rig.dir().canonicalize().unwrap();
+        plan.cwd = cwd.clone().into();
+        plan.envp = vec!["PATH=/usr/bin:/bin".into(), "A=b c".into()];
+        plan.rlimits = vec![
+            RlimitPlan { resource: "core".into(), soft: Some(0), hard: None },
+            RlimitPlan { resource: "nofile".into(), soft: Some(77), hard: Some(99) },
+        ];
+        let id = rig.start(plan);
+        assert_eq!(rig.exit_of(id), Exit::Code(0), "{}", rig.log("a"));
+        let log = rig.log("a");
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines[..6], ["0027", "0", "77", "99", cwd.to_str().unwrap(), "321"], "{log}");
+        let env: Vec<&str> = lines[6].trim_end_matches('|').split('|').collect();
+        for (name, value) in env.iter().map(|e| e.split_once('=').unwrap()) {
+            // The shell adds PWD and the like by itself.
+            match name {
+                "A" => assert_eq!(value, "b c"),
+                "PATH" => assert_eq!(value, "/usr/bin:/bin"),
+                name => assert!(["PWD", "OLDPWD", "SHLVL", "_"].contains(&name), "{name}"),
+            }
+        }
+        assert_eq!(lines[7], "/dev/null");
+        assert_eq!(lines[8], "SigBlk:\t0000000000000000");
+        assert_eq!(lines[9], "SigIgn:\t0000000000000000");
+        assert_eq!(lines[11], "Cpus_allowed_list:\t0");
+        assert_eq!(lines[12], "5");
+        assert_eq!(lines[13], format!("{0} {0}", lines[14]), "leads its group and session");
+    });
+}
+
+#[test]
+fn a_program_inherits_its_own_three_descriptors_only() {
+    each_mode(|rig| {
+        // Starts before it, so that the runner has pipes and pidfds to leak.
+        let other = rig.spawn_named("b", sh("exec sleep 1000"));
+        rig.spawned(other);
+        let id = rig.spawn(vec!["/bin/ls".into(), "/proc/self/fd".into()]);
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        // 3 is the directory that ls reads.
+        assert_eq!(rig.log("a"), "0\n1\n2\n3\n");
+    });
+}
+
+#[test]
+fn the_limit_on_files_is_the_one_the_runner_was_started_with() {
+    each_mode(|rig| {
+        let id = rig.spawn(sh("ulimit -Sn; ulimit -Hn"));
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let (soft, hard) =
+            nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(rig.log("a"), format!("{soft}\n{hard}\n"));
+    });
+}
+
+#[test]
+fn a_program_runs_as_the_user_it_should() {
+    each_mode(|rig| {
+        let mut plan = rig.plan(sh("id -u; id -g; id -G; grep CapEff /proc/self/status"));
+        plan.credentials = Some(Credentials { uid: 12345, gid: 23456, groups: vec![34567, 45678] });
+        if is_root() {
+            let id = rig.start(plan);
+            assert_eq!(rig.exit_of(id), Exit::Code(0));
+            assert_eq!(
+                rig.log("a"),
+                "12345\n23456\n23456 34567 45678\nCapEff:\t0000000000000000\n"
+            );
+            let mut plan = rig.plan(sh("exit 0"));
+            let closed = rig.dir().join("closed");
+            fs::create_dir(&closed).unwrap();
+            fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                .unwrap();
+            plan.cwd = closed.clone().into();
+            plan.credentials = Some(Credentials { uid: 12345, gid: 12345, groups: vec![] });
+            assert_eq!(
+                rig.failure(plan),
+                format!(
+                    "cannot enter working directory `{}` as user 12345: Permission denied",
+                    closed.display()
+                )
+            );
+        } else {
+            assert_eq!(
+                rig.failure(plan),
+                "cannot start a: setgroups: Operation not permitted (only root may start \
+                 programs as somebody else)"
+            );
+        }
+    });
+}
+
+/// A tree in which everything ignores TERM: a child, one in a session of its own, and one that
+/// was orphaned at once and has a session of its own. Each says its number when its trap is set.
+const STUBBORN: &str = r#"
+trap '' TERM
+say() { echo "$1" >> pids; }
+sh -c 'trap "" TERM; echo $$ >> pids; sleep 1000 & wait; sleep 1000' &
+setsid sh -c 'trap "" TERM; echo $$ >> pids; while :; do sleep 1000; done' &
+(setsid sh -c 'trap "" TERM; (setsid sh -c "trap \"\" TERM; echo \$\$ >> pids; sleep 1000") &
+  echo $$ >> pids; exec sleep 1000' &) &
+echo $$ >> pids
+while [ "$(wc -l < pids)" -lt 5 ]; do :; done
+echo up
+"#;
+
+fn stubborn_tree(rig: &mut Rig, then: &str) -> (InstanceId, Vec<i32>) {
+    let _old = fs::remove_file(rig.dir().join("pids"));
+    let mut plan = rig.plan(sh(&format!("{STUBBORN}{then}")));
+    plan.cwd = rig.dir().to_path_buf().into();
+    let id = rig.start(plan);
+    rig.spawned(id);
+    rig.wait_for_line("up");
+    let pids: Vec<i32> = fs::read_to_string(rig.dir().join("pids"))
+        .unwrap()
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    assert_eq!(pids.len(), 5);
+    (id, pids)
+}
+
+#[test]
+fn a_stubborn_tree_is_gone_when_its_end_is_told() {
+    each_mode(|rig| {
+        for (then, kill, expected) in [
+            ("sleep 1000 & wait; wait; wait", true, Exit::Signal(KILL)),
+            ("exit 4", false, Exit::Code(4)),
+            ("kill -SEGV $$", false, Exit::Signal(11)),
+        ] {
+            let (id, pids) = stubborn_tree(rig, then);
+            if kill {
+                rig.send(Command::KillTree { id });
+            }
+            assert_eq!(rig.exit_of(id), expected);
+            let alive: Vec<i32> = pids.into_iter().filter(|pid| rig::lives(*pid)).collect();
+            assert_eq!(alive, [] as [i32; 0], "after `{then}`");
+        }
+        assert!(rig.no_child_left());
+    });
+}
+
+#[test]
+fn what_forks_all_the_time_is_killed_too() {
+    each_mode(|rig| {
+        let id = rig.spawn(sh("f() { while :; do (:) & (sleep 0.01) & wait $!; done; }; \
+                               f & f & setsid sh -c 'while :; do (:) & :; done' & echo up; exit 0"));
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        assert!(rig.no_child_left());
+    });
+}
+
+#[test]
+fn leftovers_get_the_signal_and_the_time_that_the_main_process_got() {
+    each_mode(|rig| {
+        // The main process ends at TERM at once; one leftover says that it got TERM and ends a
+        // little later, by itself: it must not have been killed, and its words must be in the log.
+        let id = rig.spawn(sh(
+            "setsid sh -c 'exec 2>/dev/null; trap \"echo asked; sleep 0.1; echo bye; exit\" TERM; \
+                                 echo ready; while :; do sleep 0.05; done' & \
+                               trap 'exit 0' TERM; wait; wait",
+        ));
+        rig.wait_for_line("ready");
+        rig.send(Command::Terminate { id, signal: TERM });
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        assert_eq!(rig.log("a"), "ready\nasked\nbye\n");
+
+        // A leftover that ignores TERM lives until KillTree, and only then the end is told.
+        let id = rig.spawn(sh("setsid sh -c 'trap \"\" TERM; echo up; while :; do sleep 1000; \
+                               done' & trap 'echo going; exit 5' TERM; wait; wait"));
+        rig.wait_for_line("up");
+        rig.send(Command::Terminate { id, signal: TERM });
+        rig.wait_for_line("going");
+        // Everything of another start that begins later is told in between.
+        let other = rig.spawn_named("b", sh("exit 0"));
+        assert_eq!(rig.exit_of(other), Exit::Code(0));
+        assert!(!rig.has_ended(id));
+        rig.send(Command::KillTree { id });
+        assert_eq!(rig.exit_of(id), Exit::Code(5));
+        assert!(rig.no_child_left());
+    });
+}
+
+#[test]
+fn a_signal_goes_to_the_main_process_only() {
+    each_mode(|rig| {
+        let id = rig.spawn(sh("sh -c 'trap \"echo wrong\" HUP; while :; do sleep 0.02; done' & \
+                               trap 'echo got; exit 0' HUP; echo ready; while :; do wait; done"));
+        rig.wait_for_line("ready");
+        rig.send(Command::Signal { id, signal: 1 });
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        assert_eq!(rig.log("a"), "ready\ngot\n");
+    });
+}
+
+#[test]
+fn a_new_daemon_finds_everything() {
+    each_mode(|rig| {
+        let living = rig.spawn_named("lives", sh("exec sleep 1000"));
+        let pid = rig.spawned(living);
+        let ended = rig.spawn_named("ends", sh("read x < /dev/null; exit 9"));
+        rig.wait_exit_unacked(ended);
+        let meanwhile =
+            rig.spawn_named("soon", sh("while [ ! -e go ]; do sleep 0.01; done; exit 8"));
+        rig.spawned(meanwhile);
+        let runner = rig.runner_pid();
+        rig.drop_connection();
+        fs::write(rig.dir().join("go"), "").unwrap();
+        rig.connect();
+        assert_eq!(rig.runner_pid(), runner, "the same runner");
+        let welcome = rig.welcome();
+        let held: Vec<(&str, u32)> =
+            welcome.living.iter().map(|h| (h.instance.as_str(), h.pid)).collect();
+        assert_eq!(held.len(), 3, "{held:?}");
+        assert!(held.contains(&("lives", pid as u32)), "{held:?}");
+        assert!(welcome.living.iter().any(|h| h.id == ended && h.ended));
+        assert!(welcome.pending >= 1);
+        assert_eq!(rig.exit_of(ended), Exit::Code(9));
+        assert_eq!(rig.exit_of(meanwhile), Exit::Code(8));
+        rig.ack_all();
+        rig.drop_connection();
+        rig.connect();
+        let welcome = rig.welcome();
+        assert_eq!((welcome.living.len(), welcome.pending), (1, 0), "{welcome:?}");
+        assert!(rig::lives(pid));
+        rig.send(Command::KillTree { id: living });
+        assert_eq!(rig.exit_of(living), Exit::Signal(KILL));
+    });
+}
+
+#[test]
+fn the_last_will_is_done_within_two_seconds() {
+    each_mode(|rig| {
+        let (_, mut pids) = stubborn_tree(rig, "while :; do sleep 1000; done");
+        rig.send(Command::SetLastWill { stop_all: true });
+        // The answer to a later command shows that it has arrived.
+        let id = rig.spawn_named("b", sh("exit 0"));
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let begun = Instant::now();
+        rig.drop_connection();
+        rig.wait_until_gone();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        pids.retain(|pid| rig::lives(*pid));
+        assert_eq!(pids, [] as [i32; 0]);
+    });
+}
+
+#[test]
+fn a_runner_with_nothing_to_do_goes() {
+    each_mode(|rig| {
+        let id = rig.spawn(sh("exit 0"));
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        rig.ack_all();
+        rig.drop_connection();
+        rig.wait_until_gone();
+        // The next one is another, and is told to go.
+        rig.connect();
+        rig.send(Command::Shutdown);
+        rig.wait_until_gone();
+    });
+}
+
+#[test]
+fn no_line_is_lost_or_cut_by_rotation() {
+    const LINES: usize = 20_000;
+    each_mode(|rig| {
+        let mut plan = rig.plan(sh(&format!(
+            "i=0; while [ $i -lt {LINES} ]; do echo \"line $i of the flood\"; i=$((i+1)); done"
+        )));
+        plan.log =
+            LogPlan::File { path: rig.log_path("a").into(), max_size: 10_000, max_files: 1000 };
+        let id = rig.start(plan);
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let mut expected = 0;
+        for number in (0..1000).rev() {
+            let path = wsup::runner::logs::segment_path(&rig.log_path("a"), number);
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            assert!(text.len() <= 10_000 && text.ends_with('\n'), "{}", path.display());
+            for line in text.lines() {
+                assert_eq!(line, format!("line {expected} of the flood"));
+                expected += 1;
+            }
+        }
+        assert_eq!(expected, LINES);
+    });
+}
+
+#[test]
+fn the_last_words_are_in_the_log() {
+    each_mode(|rig| {
+        let script = "printf 'first\\nwithout end' ; printf 'err\\n' >&2; kill -KILL $$";
+        for round in 0..50 {
+            let id = rig.spawn(sh(script));
+            assert_eq!(rig.exit_of(id), Exit::Signal(KILL));
+            let log = rig.log("a");
+            assert_eq!(log.matches("without end").count(), round + 1);
+            assert_eq!(log.matches("err\n").count(), round + 1);
+        }
+    });
+}
+
+#[test]
+fn many_starts_leak_nothing() {
+    each_mode(|rig| {
+        let id = rig.spawn(sh("exit 0"));
+        rig.exit_of(id);
+        let before = rig.runner_fds();
+        for round in 0..500 {
+            let plan = if round % 10 == 0 {
+                let mut plan = rig.plan(sh("exit 0"));
+                plan.candidates = vec![Bytes::from("/no/such")];
+                plan
+            } else {
+                rig.plan(vec!["/bin/true".into()])
+            };
+            rig.send(Command::Spawn(Box::new(plan)));
+        }
+        let mut ends = 0;
+        while ends < 500 {
+            if rig.next_outcome().is_last() {
+                ends += 1;
+            }
+        }
+        rig.ack_all();
+        assert_eq!(rig.runner_fds(), before);
+        assert!(rig.no_child_left());
+    });
+}
+
+#[test]
+fn a_flood_delays_nobody() {
+    each_mode(|rig| {
+        let mut plan = rig.plan(sh("exec yes flood"));
+        plan.log =
+            LogPlan::File { path: rig.log_path("a").into(), max_size: 100_000, max_files: 2 };
+        let flood = rig.start(plan);
+        rig.spawned(flood);
+        let begun = Instant::now();
+        for _ in 0..20 {
+            let id = rig.spawn_named("b", sh("exit 0"));
+            assert_eq!(rig.exit_of(id), Exit::Code(0));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        rig.send(Command::KillTree { id: flood });
+        assert_eq!(rig.exit_of(flood), Exit::Signal(KILL));
+    });
+}
+
+#[test]
+fn a_foreign_writer_cannot_keep_an_end_from_being_told() {
+    each_mode(|rig| {
+        // The test itself keeps the program's stdout open, as a process outside the tree would.
+        let id = rig.spawn(sh("echo out; echo $$; exec sleep 1000"));
+        let pid = rig.spawned(id);
+        rig.wait_for_line("out");
+        let _kept = fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/fd/1")).unwrap();
+        rig.send(Command::KillTree { id });
+        assert_eq!(rig.exit_of(id), Exit::Signal(KILL));
+    });
+}
+
+#[test]
+fn signals_of_a_terminal_do_not_end_a_runner() {
+    each_mode(|rig| {
+        let id = rig.spawn(sh("exec sleep 1000"));
+        let pid = nix::unistd::Pid::from_raw(rig.runner_pid() as i32);
+        for signal in [1, 2, 3, 15] {
+            let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
+            nix::sys::signal::kill(pid, signal).unwrap();
+        }
+        rig.send(Command::KillTree { id });
+        assert_eq!(rig.exit_of(id), Exit::Signal(KILL));
+        assert_eq!(nix::unistd::getsid(Some(pid)).unwrap(), pid, "a session of its own");
+    });
+}
+
+#[test]
+fn outcomes_are_numbered_without_gaps() {
+    each_mode(|rig| {
+        for _ in 0..5 {
+            rig.spawn(sh("exit 0"));
+        }
+        let mut seen = Vec::new();
+        for _ in 0..10 {
+            let outcome = rig.next_outcome();
+            assert!(matches!(outcome, Outcome::Spawned { .. } | Outcome::Exited { .. }));
+            seen.push(rig.last_seq());
+        }
+        assert_eq!(seen, (1..=10).collect::<Vec<u64>>());
+    });
+}
