@@ -40,35 +40,27 @@ pub fn expand(text: &str, mut value: impl FnMut(&str) -> Option<Vec<u8>>) -> Vec
 /// since a TOML table has none; a reference to a variable of the same name, or back to one that is
 /// being worked out, means the one below (`PATH = "/opt/bin:$(PATH)"`).
 pub fn overlay(below: &mut BTreeMap<String, Vec<u8>>, env: &BTreeMap<String, String>) {
-    let mut done = BTreeMap::new();
-    for name in env.keys() {
-        resolve(name, env, below, &mut done, &mut Vec::new());
-    }
+    let done: Vec<_> = env
+        .keys()
+        .filter_map(|name| Some((name.clone(), resolve(name, env, below, &mut Vec::new())?)))
+        .collect();
     below.extend(done);
 }
 
-fn resolve<'a>(
-    name: &'a str,
-    env: &'a BTreeMap<String, String>,
+fn resolve(
+    name: &str,
+    env: &BTreeMap<String, String>,
     below: &BTreeMap<String, Vec<u8>>,
-    done: &mut BTreeMap<String, Vec<u8>>,
     under_way: &mut Vec<String>,
 ) -> Option<Vec<u8>> {
-    if let Some(value) = done.get(name) {
-        return Some(value.clone());
-    }
     let text = match env.get(name) {
         // A chain longer than this is no honest one; it must not use up the stack.
         Some(text) if under_way.len() < DEPTH_MAX && !under_way.iter().any(|n| n == name) => text,
         _ => return below.get(name).cloned(),
     };
     under_way.push(name.to_owned());
-    let value = expand(text, |other| resolve(other, env, below, done, under_way));
+    let value = expand(text, |other| resolve(other, env, below, under_way));
     under_way.pop();
-    // Inside a cycle the value depends on where one entered it: only the entry's own is kept.
-    if under_way.is_empty() {
-        done.insert(name.to_owned(), value.clone());
-    }
     Some(value)
 }
 

@@ -8,3 +8,7 @@ pub mod env_file;
 pub mod expand;
 pub mod users;
 pub mod zones;
+pub mod data;
+pub mod environment;
+pub mod plan;
+pub mod logs;

@@ -1,0 +1,179 @@
+//! From what the core wants started to what the runner can start without looking anything up.
+//!
+//! Responsible for expansion, environment, users, directories and log paths. Reads files and
+//! databases and makes data directories; must not start anything.
+
+use super::environment::{self, Vars};
+use super::expand::expand;
+use super::users::{self, Identity, Wanted};
+use super::{data, logs};
+use crate::core::action::{Spawn, Step};
+use crate::core::spec::{InstanceTemplate, LogDriver, ProcessSpec, Resources, Sandbox};
+use crate::runner::protocol::{Bytes, Credentials, LogPlan, RlimitPlan, SpawnPlan, candidates};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// What is the same for every start.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    /// The daemon's own variables, as far as any may be passed on.
+    pub inherited: Vars,
+    /// Which of them are passed on where a unit says nothing.
+    pub inherit: &'static [&'static str],
+    /// Where a program starts whose unit says nothing; a relative `working_dir` begins here.
+    pub working_dir: PathBuf,
+    /// The state directory.
+    pub state: PathBuf,
+    /// The log directory.
+    pub logs: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
+impl Planner {
+    /// Works a start out. Makes the data directory.
+    ///
+    /// # Errors
+    /// What stands in the way and what to do about it, for people.
+    pub fn plan(&self, spawn: &Spawn) -> Result<SpawnPlan, String> {
+        let template = &*spawn.template;
+        refuse_unsupported(spawn)?;
+        let process = &template.process;
+        let identity = users::identity(Wanted {
+            user: process.user.as_deref(),
+            group: process.group.as_deref(),
+            supplementary: process.supplementary_groups.as_deref(),
+        })?;
+        let vars = self.vars(spawn, identity.as_ref())?;
+        let argv = words(template, spawn.step, &vars)?;
+        let path = vars.get("PATH").map(|path| String::from_utf8_lossy(path).into_owned());
+        let program = argv.first().map(Bytes::to_text).unwrap_or_default();
+        Ok(SpawnPlan {
+            id: spawn.id,
+            unit: spawn.unit.clone(),
+            instance: spawn.instance.clone(),
+            candidates: candidates(&program, path.as_deref()),
+            argv,
+            cwd: self.cwd(process, &vars)?,
+            envp: vars.into_iter().map(joined).collect(),
+            credentials: identity.map(|Identity { uid, gid, groups, .. }| Credentials {
+                uid,
+                gid,
+                groups,
+            }),
+            umask: process.umask,
+            nice: process.nice,
+            oom_score_adj: process.oom_score_adj,
+            cpu_affinity: process.cpu_affinity.clone(),
+            rlimits: rlimits(process),
+            log: self.log(spawn),
+        })
+    }
+
+    fn vars(&self, spawn: &Spawn, identity: Option<&Identity>) -> Result<Vars, String> {
+        let mut added: Vec<(&'static str, Vec<u8>)> =
+            spawn.vars.iter().map(|(name, value)| (*name, value.clone().into_bytes())).collect();
+        added.push(("WSUP_CONTROL", self.control.as_os_str().as_bytes().to_vec()));
+        if let Some(dir) = &spawn.data_dir {
+            let path = data::make(&self.state, spawn.unit.name.as_str(), dir, identity)?;
+            added.push(("WSUP_DATA_DIR", path.into_os_string().into_vec()));
+        }
+        let user = identity.map(|identity| identity.vars.as_slice()).unwrap_or_default();
+        let process = &spawn.template.process;
+        environment::assemble(process, &self.inherited, self.inherit, user, &added)
+    }
+
+    fn cwd(&self, process: &ProcessSpec, vars: &Vars) -> Result<Bytes, String> {
+        let Some(text) = &process.working_dir else {
+            return Ok(Bytes::from(self.working_dir.as_path()));
+        };
+        let expanded = without_nul("working_dir", value(text, vars))?;
+        Ok(Bytes::from(self.working_dir.join(Path::new(&OsString::from_vec(expanded)))))
+    }
+
+    fn log(&self, spawn: &Spawn) -> LogPlan {
+        let log = &spawn.template.log;
+        match log.driver {
+            LogDriver::None => LogPlan::None,
+            LogDriver::File | LogDriver::Journald | LogDriver::Inherit => LogPlan::File {
+                path: Bytes::from(logs::file(
+                    &self.logs,
+                    spawn.unit.name.as_str(),
+                    &spawn.instance,
+                )),
+                max_size: log.max_size,
+                max_files: log.max_files,
+            },
+        }
+    }
+}
+
+/// What units may say one day and this version does not do. The unit reader refuses it already;
+/// a spec out of an old store must not be run as if it were done.
+fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
+    let template = &*spawn.template;
+    let parts = [
+        ("[resources]", template.resources != Resources::default()),
+        ("[sandbox]", template.sandbox != Sandbox::default()),
+        ("[[ports]]", !template.ports.is_empty()),
+        ("[[sockets]]", !spawn.sockets.is_empty()),
+        (
+            "this [log] driver",
+            matches!(template.log.driver, LogDriver::Journald | LogDriver::Inherit),
+        ),
+        ("[log] compress", template.log.compress),
+    ];
+    match parts.iter().find(|(_, used)| *used) {
+        Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),
+        None => Ok(()),
+    }
+}
+
+fn words(template: &InstanceTemplate, step: Step, vars: &Vars) -> Result<Vec<Bytes>, String> {
+    let process = &template.process;
+    let (command, args) = match step {
+        Step::Main => (process.command.as_slice(), process.args.as_slice()),
+        Step::Init(n) => (
+            template.init.get(n).map(|init| init.command.as_slice()).unwrap_or_default(),
+            [].as_slice(),
+        ),
+    };
+    let words: Result<Vec<_>, _> = command
+        .iter()
+        .chain(args)
+        .map(|word| without_nul("command", value(word, vars)).map(Bytes::from))
+        .collect();
+    let words = words?;
+    match words.first().map(Bytes::as_bytes) {
+        None | Some([]) => Err("the command is empty: name a program".to_owned()),
+        Some(_) => Ok(words),
+    }
+}
+
+fn value(text: &str, vars: &Vars) -> Vec<u8> {
+    expand(text, |name| vars.get(name).cloned())
+}
+
+fn without_nul(what: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    if bytes.contains(&0) { Err(format!("{what} has a NUL byte, which none can have")) } else { Ok(bytes) }
+}
+
+fn joined((name, value): (String, Vec<u8>)) -> Bytes {
+    let mut pair = name.into_bytes();
+    pair.push(b'=');
+    pair.extend(value);
+    Bytes::from(pair)
+}
+
+fn rlimits(process: &ProcessSpec) -> Vec<RlimitPlan> {
+    process
+        .limits
+        .iter()
+        .map(|(resource, limit)| RlimitPlan {
+            resource: resource.clone(),
+            soft: limit.soft,
+            hard: limit.hard,
+        })
+        .collect()
+}
