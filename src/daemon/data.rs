@@ -113,7 +113,8 @@ mod tests {
         assert_eq!(made, state.path().join("data/db/db-0"));
         assert_eq!(made.metadata().unwrap().mode() & 0o777, MODE);
         std::fs::write(made.join("rows"), "1").unwrap();
-        std::fs::set_permissions(&made, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
+        std::fs::set_permissions(&made, std::os::unix::fs::PermissionsExt::from_mode(0o750))
+            .unwrap();
         make(state.path(), "db", &dir(None, "db-0"), None).unwrap();
         assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o750);
         assert!(made.join("rows").exists());

@@ -25,9 +25,9 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, (usize, String)> {
             continue;
         }
         let body = trimmed.strip_prefix("export ").unwrap_or(trimmed).trim_start();
-        let (name, _) = body.split_once('=').ok_or_else(|| {
-            (line, format!("expected NAME=VALUE, found {:?}", body.trim_end()))
-        })?;
+        let (name, _) = body
+            .split_once('=')
+            .ok_or_else(|| (line, format!("expected NAME=VALUE, found {:?}", body.trim_end())))?;
         let name = name.trim_end();
         check_name(name).map_err(|message| (line, message))?;
         // The value may go on after this line, so it is cut from the whole rest.
@@ -90,9 +90,7 @@ fn end_of_line(text: &str, at: usize) -> usize {
 fn bare(line: &str) -> String {
     let cut = line
         .char_indices()
-        .find(|(at, c)| {
-            *c == '#' && line.get(..*at).is_some_and(|b| b.ends_with([' ', '\t']) )
-        })
+        .find(|(at, c)| *c == '#' && line.get(..*at).is_some_and(|b| b.ends_with([' ', '\t'])))
         .map_or(line.len(), |(at, _)| at);
     line.get(..cut).unwrap_or(line).trim().to_owned()
 }

@@ -54,9 +54,7 @@ const NEVER_INHERITED: &[&str] = &[
 pub fn own() -> Vars {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())))
-        .filter(|(name, _)| {
-            !NEVER_INHERITED.contains(&name.as_str()) && !name.starts_with("WSUP_")
-        })
+        .filter(|(name, _)| !NEVER_INHERITED.contains(&name.as_str()) && !name.starts_with("WSUP_"))
         .collect()
 }
 
@@ -109,7 +107,9 @@ fn read(file: &EnvFile) -> Result<Vec<(String, String)>, String> {
     let path = &file.path;
     let text = match read_text(Path::new(path)) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && file.optional => return Ok(Vec::new()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && file.optional => {
+            return Ok(Vec::new());
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(format!(
                 "env_file {path} does not exist: create it, or write \"-{path}\" if it may be missing"
@@ -211,7 +211,8 @@ mod tests {
             &[("WSUP_UNIT", b"api".to_vec())],
         )
         .unwrap();
-        let expected = format!("HOME=/file PATH={DEFAULT_PATH} USER=u WSUP_UNIT=api X=a Y=b Z=b-forged");
+        let expected =
+            format!("HOME=/file PATH={DEFAULT_PATH} USER=u WSUP_UNIT=api X=a Y=b Z=b-forged");
         assert_eq!(show(&vars), expected);
     }
 
@@ -221,7 +222,10 @@ mod tests {
         let run = |files| assemble(&process(Some(&[]), &[], files), &Vars::new(), &[], &[], &[]);
         assert!(run(vec![file("/nonexistent/x", true)]).is_ok());
         let error = run(vec![file("/nonexistent/x", false)]).unwrap_err();
-        assert!(error.contains("does not exist") && error.contains("\"-/nonexistent/x\""), "{error}");
+        assert!(
+            error.contains("does not exist") && error.contains("\"-/nonexistent/x\""),
+            "{error}"
+        );
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();

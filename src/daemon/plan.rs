@@ -156,7 +156,11 @@ fn value(text: &str, vars: &Vars) -> Vec<u8> {
 }
 
 fn without_nul(what: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    if bytes.contains(&0) { Err(format!("{what} has a NUL byte, which none can have")) } else { Ok(bytes) }
+    if bytes.contains(&0) {
+        Err(format!("{what} has a NUL byte, which none can have"))
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn joined((name, value): (String, Vec<u8>)) -> Bytes {

@@ -7,7 +7,9 @@
 
 use crate::core::record::Record;
 use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -274,7 +276,11 @@ fn read_all(database: &Database, durable: bool) -> Result<Vec<Record>, redb::Err
     let mut records = Vec::new();
     for entry in table.iter()? {
         let (key, value) = entry?;
-        records.push(Record { key: key.value().to_owned(), value: value.value().to_vec(), durable });
+        records.push(Record {
+            key: key.value().to_owned(),
+            value: value.value().to_vec(),
+            durable,
+        });
     }
     Ok(records)
 }

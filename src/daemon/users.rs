@@ -106,7 +106,9 @@ fn user(text: &str) -> Result<(Uid, Option<User>), String> {
     }
     match User::from_name(text) {
         Ok(Some(entry)) => Ok((entry.uid, Some(entry))),
-        Ok(None) => Err(format!("there is no user {text:?} on this machine: create it, or correct `user`")),
+        Ok(None) => {
+            Err(format!("there is no user {text:?} on this machine: create it, or correct `user`"))
+        }
         Err(errno) => Err(format!("looking up user {text:?}: {}", errno.desc())),
     }
 }
@@ -121,9 +123,9 @@ fn group(text: &str) -> Result<Gid, String> {
     }
     match Group::from_name(text) {
         Ok(Some(entry)) => Ok(entry.gid),
-        Ok(None) => {
-            Err(format!("there is no group {text:?} on this machine: create it, or correct the unit"))
-        }
+        Ok(None) => Err(format!(
+            "there is no group {text:?} on this machine: create it, or correct the unit"
+        )),
         Err(errno) => Err(format!("looking up group {text:?}: {}", errno.desc())),
     }
 }

@@ -54,7 +54,10 @@ fn a_copy_taken_in_mid_life_opens_as_after_a_kill() {
         std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
     }
     let found = open(copy.path(), "a");
-    assert_eq!(found.records, [record("unit/job/m", "49", true), record("instance/1", "49", false)]);
+    assert_eq!(
+        found.records,
+        [record("unit/job/m", "49", true), record("instance/1", "49", false)]
+    );
     assert!(found.warnings.is_empty());
 }
 

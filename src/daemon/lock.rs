@@ -1,0 +1,76 @@
+//! One daemon for one runtime directory.
+//!
+//! Responsible for the lock file. The lock is the kernel's (flock(2)), so it ends with its daemon,
+//! however that ends; the number in the file is only for the message.
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Held as long as the daemon lives.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "holding it is its use")] Flock<File>);
+
+/// Why there is no lock.
+#[derive(Debug)]
+pub enum Refused {
+    /// Another daemon has it; its process number if it could be read.
+    Held(Option<u32>),
+    /// The file cannot be made.
+    Io(std::io::Error),
+}
+
+/// Takes the lock of a runtime directory and writes our process number into it.
+///
+/// # Errors
+/// Another daemon is there, or the file cannot be made.
+pub fn acquire(runtime: &Path) -> Result<Lock, Refused> {
+    let path = runtime.join("daemon.lock");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(&path)
+        .map_err(Refused::Io)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            note_pid(&mut lock).map_err(Refused::Io)?;
+            Ok(Lock(lock))
+        }
+        Err((mut file, Errno::EWOULDBLOCK)) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            Err(Refused::Held(text.trim().parse().ok()))
+        }
+        Err((_, errno)) => Err(Refused::Io(errno.into())),
+    }
+}
+
+fn note_pid(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_told_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = acquire(dir.path()).unwrap();
+        match acquire(dir.path()) {
+            Err(Refused::Held(pid)) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        acquire(dir.path()).unwrap();
+    }
+}
