@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn values_refer_to_each_other_and_to_what_is_below() {
-        let table: &[(&[(&str, &str)], &str, &str)] = &[
+        type Row = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+        let table: &[Row] = &[
             (&[("A", "1"), ("B", "$(A)2")], "B", "12"),
             (&[("A", "$(B)2"), ("B", "1")], "A", "12"),
             (&[("PATH", "/x:$(PATH)")], "PATH", "/x:/bin"),

@@ -1,0 +1,171 @@
+//! Everything that can wake the loop, apart from its timer and the control socket.
+//!
+//! Responsible for the tasks that wait for one source each and put what they get into one queue.
+
+use super::nodes::NodeSet;
+use super::timer::ClockSteps;
+use super::watch::WatchSet;
+use crate::core::event::Event;
+use crate::core::id::UnitKey;
+use crate::runner::client::Link;
+use crate::runner::protocol::Notice;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The runner says something.
+    Runner(Notice),
+    /// The connection to the runner is gone; why.
+    RunnerLost(String),
+    /// Another attempt to find or start a runner has ended.
+    RunnerFound(io::Result<Link>),
+    /// SIGTERM, or the first SIGINT.
+    Stop,
+    /// Another SIGINT.
+    StopAtOnce,
+    /// SIGHUP.
+    Reload,
+    /// The wall clock was stepped.
+    ClockStepped,
+    /// Something has changed where the unit files are.
+    UnitsChanged,
+    /// What a daemonset counts as nodes.
+    Nodes(UnitKey, NodeSet),
+    /// Work that was done aside is done.
+    Done(Event),
+    /// It is time to try again to write what could not be written.
+    RetryStore,
+    /// systemd wants a sign of life.
+    Watchdog,
+}
+
+/// The queue's entrance. Unbounded: what is in it is bounded by the number of instances and
+/// units, since every source says one thing about each and waits for something to be done.
+#[derive(Clone, Debug)]
+pub struct Inputs(mpsc::UnboundedSender<Input>);
+
+impl Inputs {
+    /// A queue.
+    pub fn new() -> (Inputs, mpsc::UnboundedReceiver<Input>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        (Inputs(tx), rx)
+    }
+
+    /// Puts something in. When the loop is gone, nobody is left to be told.
+    pub fn send(&self, input: Input) {
+        let _ = self.0.send(input);
+    }
+
+    /// Puts something in after a while.
+    pub fn send_after(&self, delay: Duration, input: Input) {
+        let inputs = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            inputs.send(input);
+        });
+    }
+}
+
+/// Starts to turn our own signals into inputs.
+///
+/// # Errors
+/// As sigaction(2).
+pub fn signals(inputs: &Inputs) -> io::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut hup = signal(SignalKind::hangup())?;
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        let mut interrupted = false;
+        loop {
+            tokio::select! {
+                Some(()) = term.recv() => inputs.send(Input::Stop),
+                Some(()) = int.recv() => {
+                    let again = std::mem::replace(&mut interrupted, true);
+                    inputs.send(if again { Input::StopAtOnce } else { Input::Stop });
+                }
+                Some(()) = hup.recv() => inputs.send(Input::Reload),
+                else => return,
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Starts to tell of steps of the wall clock.
+///
+/// # Errors
+/// As timerfd_create(2).
+pub fn clock_steps(inputs: &Inputs) -> io::Result<()> {
+    let steps = ClockSteps::new()?;
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        loop {
+            match steps.stepped().await {
+                Ok(()) => inputs.send(Input::ClockStepped),
+                Err(error) => {
+                    tracing::warn!("steps of the clock are no longer noticed: {error}");
+                    return;
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+/// An editor saves a file, and a deployment tool a whole tree, in several steps: the files are
+/// read when nothing has changed for so long.
+const QUIET: Duration = Duration::from_millis(200);
+/// Files that change all the time are read nevertheless, so often.
+const QUIET_MAX: Duration = Duration::from_secs(2);
+
+/// Starts to tell of changes in directories; which ones comes by the channel, and may change.
+///
+/// # Errors
+/// As inotify_init1(2).
+pub fn units(inputs: &Inputs, mut wanted: watch::Receiver<BTreeSet<PathBuf>>) -> io::Result<()> {
+    let mut set = WatchSet::new()?;
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        loop {
+            set.set(&wanted.borrow_and_update());
+            let changed = tokio::select! {
+                changed = set.changed() => changed,
+                Ok(()) = wanted.changed() => continue,
+                else => return,
+            };
+            if let Err(error) = changed {
+                tracing::warn!("changes of unit files are no longer noticed: {error}");
+                return;
+            }
+            let _ = timeout(QUIET_MAX, async {
+                while timeout(QUIET, set.changed()).await.is_ok_and(|changed| changed.is_ok()) {}
+            })
+            .await;
+            inputs.send(Input::UnitsChanged);
+        }
+    });
+    Ok(())
+}
+
+/// Starts to give systemd the signs of life that it asks for, through the loop: a loop that hangs
+/// gives none.
+pub fn watchdog(inputs: &Inputs) {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        // sd_watchdog_enabled(3) recommends half of the time.
+        let mut ticks = tokio::time::interval(period / 2);
+        loop {
+            ticks.tick().await;
+            inputs.send(Input::Watchdog);
+        }
+    });
+}

@@ -1,0 +1,90 @@
+//! The loop's end of the socket to the runner.
+//!
+//! Responsible for carrying frames in both directions without ever keeping the loop waiting.
+//! Must not interpret them.
+
+use super::input::{Input, Inputs};
+use crate::runner::client::Link;
+use crate::runner::protocol::{Command, Decoder, FrameError, Notice, encode};
+use std::io;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+
+/// Commands on their way to the runner. Dropping it ends the connection.
+#[derive(Debug)]
+pub struct RunnerLink {
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    out: Vec<u8>,
+}
+
+impl RunnerLink {
+    /// Takes a greeted connection into the reactor. Notices arrive as [`Input::Runner`], the end
+    /// of the connection as [`Input::RunnerLost`].
+    ///
+    /// # Errors
+    /// As epoll_ctl(2) and fcntl(2).
+    pub fn new(link: Link, inputs: Inputs) -> io::Result<RunnerLink> {
+        let (stream, decoder, _) = link.into_parts();
+        stream.set_nonblocking(true)?;
+        let (read, write) = UnixStream::from_std(stream)?.into_split();
+        // Unbounded, as the loop may not wait for the runner: what is in it is bounded by what
+        // the core asks for in the moments in which the runner is busy.
+        let (frames, queue) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let end = receive(read, decoder, &inputs).await;
+            inputs.send(Input::RunnerLost(match end {
+                Ok(()) => "it closed the connection".to_owned(),
+                Err(error) => error.to_string(),
+            }));
+        });
+        tokio::spawn(send(write, queue));
+        Ok(RunnerLink { frames, out: Vec::new() })
+    }
+
+    /// Puts a command in line for [`RunnerLink::flush`].
+    ///
+    /// # Errors
+    /// It is too long; it was not put in line then.
+    pub fn queue(&mut self, command: &Command) -> Result<(), FrameError> {
+        self.out.extend(encode(command)?);
+        Ok(())
+    }
+
+    /// Sends what is in line.
+    pub fn flush(&mut self) {
+        if !self.out.is_empty() {
+            // If the runner is gone, the end of the connection is told by the reading side.
+            let _ = self.frames.send(std::mem::take(&mut self.out));
+        }
+    }
+}
+
+async fn receive(
+    read: OwnedReadHalf,
+    mut decoder: Decoder<Notice>,
+    inputs: &Inputs,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        while let Some(notice) = decoder.next_message()? {
+            inputs.send(Input::Runner(notice));
+        }
+        read.readable().await?;
+        match read.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => decoder.feed(buffer.get(..len).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn send(mut write: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Vec<u8>>) {
+    use tokio::io::AsyncWriteExt;
+    while let Some(frames) = queue.recv().await {
+        if write.write_all(&frames).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The unit files as the daemon sees them: read, compared with what was read before, watched.
+//!
+//! Responsible for choosing what is read, for what an unreadable place means, and for who an
+//! invalid file is about. Must not judge what is in a file: that is `unit`'s.
+
+use super::watch::deepest_existing;
+use crate::core::event::UnitsRead;
+use crate::core::id::{Kind, UnitKey, UnitName};
+use crate::core::spec::UnitSpec;
+use crate::os::unit_files;
+use crate::unit::{InvalidUnit, Loaded, load, procfile};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// How deep directories are watched; as deep as they are read.
+const DEPTH_MAX: usize = 16;
+
+/// The places that units are read from.
+#[derive(Debug)]
+pub struct UnitFiles {
+    paths: Vec<PathBuf>,
+    only: Vec<String>,
+    origins: BTreeMap<UnitKey, PathBuf>,
+    last: Option<(Vec<UnitSpec>, BTreeMap<UnitKey, String>)>,
+}
+
+/// What reading came to.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// For the core.
+    pub read: UnitsRead,
+    /// Every complaint, rendered for a terminal without colours.
+    pub diagnostics: Vec<String>,
+    /// It differs from what was read last.
+    pub changed: bool,
+}
+
+impl UnitFiles {
+    /// Units from these places, and of them only those named and what they depend on; all if
+    /// none is named.
+    pub fn new(paths: Vec<PathBuf>, only: Vec<String>) -> UnitFiles {
+        UnitFiles { paths, only, origins: BTreeMap::new(), last: None }
+    }
+
+    /// Reads everything. `known`: the units that the core has.
+    ///
+    /// A place that is not there has no units; but if none is there although there are units,
+    /// then something is wrong with the places (a disk that is not mounted) and not with the
+    /// units, and they run on.
+    ///
+    /// # Errors
+    /// What could not be read: nothing is to change then.
+    pub fn read(&mut self, explicit: bool, known: &[UnitKey]) -> Result<Reading, String> {
+        let there: Vec<_> = self.paths.iter().filter(|path| path.exists()).cloned().collect();
+        if there.is_empty() && !known.is_empty() {
+            let names: Vec<_> = self.paths.iter().map(|p| p.display().to_string()).collect();
+            return Err(format!(
+                "{} is not there; the units that were read from it run on as they are",
+                names.join(", ")
+            ));
+        }
+        let loaded = load_all(&there)?;
+        let invalid = invalid(&loaded, known, &self.origins);
+        let diagnostics = loaded
+            .files
+            .iter()
+            .flat_map(|file| file.diagnostics.iter().map(|d| loaded.render(d, false)))
+            .collect();
+        let valid = chosen(loaded.units, &self.only);
+        self.origins = loaded.origins;
+        let seen = (valid.clone(), invalid.clone());
+        let changed = self.last.as_ref() != Some(&seen);
+        self.last = Some(seen);
+        Ok(Reading { read: UnitsRead { valid, invalid, explicit }, diagnostics, changed })
+    }
+
+    /// Every directory in which a change could change what is read.
+    pub fn directories(&self) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        for path in &self.paths {
+            // The place itself may go and come.
+            if let Some(parent) = path.parent() {
+                found.insert(deepest_existing(parent));
+            }
+            below(path, 0, &mut found);
+            let mut drop_ins = path.clone().into_os_string();
+            drop_ins.push(".d");
+            below(Path::new(&drop_ins), 0, &mut found);
+        }
+        found
+    }
+}
+
+fn load_all(paths: &[PathBuf]) -> Result<Loaded, String> {
+    let (procfiles, units): (Vec<_>, Vec<_>) =
+        paths.iter().cloned().partition(|path| procfile::is_procfile(path));
+    let sources = unit_files::read(&units).map_err(|error| error.to_string())?;
+    let mut loaded = load(sources);
+    for path in procfiles {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let more = procfile::parse(&path, &text);
+        // A unit file of the same name says more than a line, so it wins.
+        for unit in more.units {
+            if !loaded.units.iter().any(|have| have.key == unit.key) {
+                loaded.units.push(unit);
+            }
+        }
+        loaded.origins.extend(more.origins);
+        loaded.invalid.extend(more.invalid);
+        loaded.files.extend(more.files);
+        loaded.texts.extend(more.texts);
+    }
+    loaded.units.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(loaded)
+}
+
+/// Who the invalid files are about. A file whose kind or name cannot be read may be about each
+/// known unit that came from it; one that is about none is shown under what can be read of it.
+fn invalid(
+    loaded: &Loaded,
+    known: &[UnitKey],
+    origins: &BTreeMap<UnitKey, PathBuf>,
+) -> BTreeMap<UnitKey, String> {
+    let mut found = BTreeMap::new();
+    for file in &loaded.invalid {
+        let mut about: Vec<_> = known
+            .iter()
+            .filter(|key| file.concerns(key, origins.get(*key).map(PathBuf::as_path)))
+            .cloned()
+            .collect();
+        if about.is_empty() {
+            about.extend(best_guess(file));
+        }
+        for key in about {
+            // A unit that another file defines well is not invalid.
+            if !loaded.origins.contains_key(&key) {
+                found.entry(key).or_insert_with(|| file.message.clone());
+            }
+        }
+    }
+    found
+}
+
+fn best_guess(file: &InvalidUnit) -> Option<UnitKey> {
+    let stem = || UnitName::new(file.path.file_stem()?.to_str()?).ok();
+    // The kind most units are of, where the file does not say one that exists.
+    let kind = file.kind.unwrap_or(Kind::Deployment);
+    Some(UnitKey::new(kind, file.name.clone().or_else(stem)?))
+}
+
+/// The named units and, over any number of steps, what they depend on.
+fn chosen(units: Vec<UnitSpec>, only: &[String]) -> Vec<UnitSpec> {
+    if only.is_empty() {
+        return units;
+    }
+    let mut wanted: BTreeSet<String> = only.iter().cloned().collect();
+    loop {
+        let before = wanted.len();
+        for unit in &units {
+            if wanted.contains(unit.key.name.as_str()) {
+                wanted.extend(unit.depends_on.iter().map(|dependency| dependency.unit.clone()));
+            }
+        }
+        if wanted.len() == before {
+            break;
+        }
+    }
+    units.into_iter().filter(|unit| wanted.contains(unit.key.name.as_str())).collect()
+}
+
+/// All directories below and including `dir`, hidden ones left out, and the directories of files
+/// that are linked to: those are written elsewhere.
+fn below(dir: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) {
+    if depth > DEPTH_MAX || !dir.is_dir() || !found.insert(dir.to_path_buf()) {
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let path = entry.path();
+        if path.is_dir() {
+            below(&path, depth + 1, found);
+        } else if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            found.extend(path.canonicalize().ok().and_then(|p| p.parent().map(Path::to_path_buf)));
+        }
+    }
+}
