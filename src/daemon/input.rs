@@ -9,11 +9,13 @@ use crate::core::event::Event;
 use crate::core::id::UnitKey;
 use crate::runner::client::Link;
 use crate::runner::protocol::Notice;
+use futures_util::StreamExt;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -78,22 +80,16 @@ impl Inputs {
 /// # Errors
 /// As sigaction(2).
 pub fn signals(inputs: &Inputs) -> io::Result<()> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    let mut hup = signal(SignalKind::hangup())?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let inputs = inputs.clone();
     tokio::spawn(async move {
         let mut interrupted = false;
-        loop {
-            tokio::select! {
-                Some(()) = term.recv() => inputs.send(Input::Stop),
-                Some(()) = int.recv() => {
-                    let again = std::mem::replace(&mut interrupted, true);
-                    inputs.send(if again { Input::StopAtOnce } else { Input::Stop });
-                }
-                Some(()) = hup.recv() => inputs.send(Input::Reload),
-                else => return,
-            }
+        while let Some(signal) = signals.next().await {
+            inputs.send(match signal {
+                SIGHUP => Input::Reload,
+                SIGINT if std::mem::replace(&mut interrupted, true) => Input::StopAtOnce,
+                _ => Input::Stop,
+            });
         }
     });
     Ok(())

@@ -1,8 +1,127 @@
-//! Where log files are.
+//! Log files as history: where they are, and how many outlive their instances.
+//!
+//! Responsible for names and retention. Must not write or read a line: the runner writes, and the
+//! control socket reads.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
+
+/// How many ended instances of a unit keep their logs. A roll-out replaces every instance, so
+/// this is some roll-outs of a small unit; with the default of five files of 10 MiB each it bounds
+/// what a unit that no longer runs can occupy to 500 MiB.
+pub const KEEP: usize = 10;
+
+/// Beside the log directory's instances: a file that names those that have ended.
+const ENDED: &str = ".ended";
 
 /// The present log file of an instance: `<logs>/UNIT/INSTANCE.log`.
 pub fn file(logs: &Path, unit: &str, instance: &str) -> PathBuf {
     logs.join(unit).join(format!("{instance}.log"))
+}
+
+/// Notes that an instance has ended for good and removes the logs of those that ended longest
+/// ago. What cannot be removed is told and left.
+pub fn keep_last(dir: &Path, instance: &str) {
+    let mut ended: Vec<String> = fs::read_to_string(dir.join(ENDED))
+        .unwrap_or_default()
+        .lines()
+        .filter(|name| *name != instance && !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let mut files = files(dir);
+    // One that never wrote has nothing to keep, and must not push others out.
+    if files.contains_key(instance) {
+        ended.push(instance.to_owned());
+    }
+    let surplus = ended.len().saturating_sub(KEEP);
+    for name in ended.drain(..surplus) {
+        files.remove(&name).unwrap_or_default().iter().for_each(|path| remove(path));
+    }
+    if dir.is_dir()
+        && let Err(error) = fs::write(dir.join(ENDED), ended.join("\n"))
+    {
+        tracing::warn!("noting ended instances in {}: {error}", dir.display());
+    }
+}
+
+/// Removes all logs of a unit.
+pub fn remove_all(dir: &Path) {
+    files(dir).into_values().flatten().for_each(|path| remove(&path));
+    remove(&dir.join(ENDED));
+    // Not empty: somebody has put something there that is not ours.
+    let _ = fs::remove_dir(dir);
+}
+
+/// The log files in a unit's directory, indexes and rotated ones included, by instance.
+fn files(dir: &Path) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((instance, _)) = name.to_str().and_then(|name| name.split_once(".log")) else {
+            continue;
+        };
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            found.entry(instance.to_owned()).or_default().push(entry.path());
+        }
+    }
+    found
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!("removing the old log {}: {error}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_ended_keep_their_logs_and_the_living_keep_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..15).map(|n| format!("api-x-{n}")).collect();
+        for name in &names {
+            for end in [".log", ".log.1", ".log.idx"] {
+                fs::write(dir.path().join(format!("{name}{end}")), "x").unwrap();
+            }
+        }
+        for name in names.iter().take(13) {
+            keep_last(dir.path(), name);
+        }
+        keep_last(dir.path(), "never-wrote");
+        let left: Vec<_> = files(dir.path()).into_keys().collect();
+        let mut expected = names[3..].to_vec();
+        expected.sort();
+        assert_eq!(left, expected);
+        assert!(files(dir.path()).values().all(|files| files.len() == 3));
+    }
+
+    #[test]
+    fn an_instance_that_lives_again_under_its_name_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("db-0.log"), "x").unwrap();
+        for _ in 0..30 {
+            keep_last(dir.path(), "db-0");
+        }
+        assert_eq!(fs::read_to_string(dir.path().join(ENDED)).unwrap(), "db-0");
+        assert!(dir.path().join("db-0.log").exists());
+    }
+
+    #[test]
+    fn all_of_a_job_goes_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("migrate");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("migrate-abcde.log"), "x").unwrap();
+        remove_all(&dir);
+        assert!(!dir.exists());
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("notes.txt"), "x").unwrap();
+        remove_all(&dir);
+        assert!(dir.join("notes.txt").exists());
+    }
 }

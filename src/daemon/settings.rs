@@ -128,12 +128,8 @@ pub fn daemon(wishes: Wishes) -> Result<Settings, String> {
 /// As [`daemon`].
 pub fn dev(project: &Path, wishes: Wishes) -> Result<Settings, String> {
     let state = wishes.state_dir.clone().unwrap_or_else(|| project.join(".wsup"));
-    let places = Places {
-        units: Vec::new(),
-        runtime: state.join("run"),
-        logs: state.join("log"),
-        state,
-    };
+    let places =
+        Places { units: Vec::new(), runtime: state.join("run"), logs: state.join("log"), state };
     settle(Mode::Dev, wishes, places, project.to_path_buf())
 }
 
@@ -173,9 +169,11 @@ fn user_places(wishes: &Wishes) -> Result<Places, String> {
         (Some(runtime), _) => runtime.clone(),
         (None, Some(dir)) if Path::new(&dir).is_absolute() => Path::new(&dir).join("wsup"),
         (None, _) => {
-            return Err("XDG_RUNTIME_DIR is not set, so there is no place for the control socket: \
+            return Err(
+                "XDG_RUNTIME_DIR is not set, so there is no place for the control socket: \
                         log in with a session, or pass --runtime-dir"
-                .to_owned());
+                    .to_owned(),
+            );
         }
     };
     let units = match wishes.units.is_empty() {
@@ -220,9 +218,7 @@ fn node_name(wish: Option<String>) -> Result<(UnitName, String), String> {
     let host = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let label = host_label(&host);
     let name = match wish {
-        Some(wish) => {
-            UnitName::new(&wish).map_err(|e| format!("--node-name {wish:?}: {e}"))?
-        }
+        Some(wish) => UnitName::new(&wish).map_err(|e| format!("--node-name {wish:?}: {e}"))?,
         None => UnitName::new(&label).map_err(|e| format!("the host's name {host:?}: {e}"))?,
     };
     Ok((name, label))
@@ -265,7 +261,8 @@ mod tests {
     fn the_command_line_wins_over_the_file_over_the_default() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wsup.toml");
-        let text = "units = [\"u\"]\nstate_dir = \"/s\"\nnode_labels = { a = \"file\", b = \"file\" }";
+        let text =
+            "units = [\"u\"]\nstate_dir = \"/s\"\nnode_labels = { a = \"file\", b = \"file\" }";
         std::fs::write(&path, text).unwrap();
         let line = Wishes {
             state_dir: Some("/line".into()),

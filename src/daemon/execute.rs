@@ -1,0 +1,175 @@
+//! One match over what the core asks for: to the store, to the runner, to the world.
+//!
+//! Responsible for the order in which a turn's actions take effect (remember, act, acknowledge)
+//! and for every action having its completing event. Must not decide anything.
+
+use super::input::{Input, Inputs};
+use super::lock::Lock;
+use super::plan::Planner;
+use super::runner::Holder;
+use super::settings::Settings;
+use super::store::{Batch, Store};
+use super::turn::Turn;
+use super::{boot, data, logs, nodes, report};
+use crate::api::events::EventLog;
+use crate::core::Core;
+use crate::core::action::{Action, DataDir, Spawn};
+use crate::core::event::Event;
+use crate::core::id::{Kind, UnitKey};
+use crate::core::spec::Nodes;
+use crate::runner::client::Link;
+use crate::runner::protocol::Command;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How long after a failed write the next is tried.
+const STORE_RETRY: Duration = Duration::from_secs(5);
+
+/// Everything the loop acts with.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub(super) settings: Settings,
+    pub(super) inputs: Inputs,
+    pub(super) runner: Holder,
+    planner: Planner,
+    events: EventLog,
+    store: Store,
+    /// What is still to be written; not empty after a turn only if writing failed.
+    batch: Batch,
+    /// The last event that the runner is still to be told we have taken.
+    unacknowledged: Option<u64>,
+    nodes: BTreeMap<UnitKey, JoinHandle<()>>,
+    _lock: Lock,
+}
+
+impl Hands {
+    pub(super) fn new(
+        settings: &Settings,
+        (lock, store, link): (Lock, Store, Link),
+        inputs: Inputs,
+        events: EventLog,
+    ) -> io::Result<Hands> {
+        Ok(Hands {
+            planner: boot::planner(settings),
+            runner: Holder::new(link, &inputs)?,
+            settings: settings.clone(),
+            inputs,
+            events,
+            store,
+            batch: Batch::default(),
+            unacknowledged: None,
+            nodes: BTreeMap::new(),
+            _lock: lock,
+        })
+    }
+
+    /// Does what the core asks for: first everything that is to be remembered is written, then
+    /// the rest is done, then the runner may forget what led to it. Gives the events that acting
+    /// itself has caused.
+    pub(super) fn carry_out(&mut self, core: &mut Core, turn: &mut Turn) -> VecDeque<Event> {
+        let mut effects = Vec::new();
+        while let Some(action) = core.poll_action() {
+            match action {
+                Action::Put(record) => self.batch.put(record),
+                Action::Drop { key, durable } => self.batch.remove(key, durable),
+                effect => effects.push(effect),
+            }
+        }
+        self.remember();
+        let own = effects.into_iter().filter_map(|action| self.act(action, core, turn)).collect();
+        self.unacknowledged = turn.heard.or(self.unacknowledged);
+        if self.batch.is_empty()
+            && let Some(upto) = self.unacknowledged.take()
+        {
+            self.runner.command(&Command::Ack { upto });
+        }
+        self.runner.flush();
+        own
+    }
+
+    /// Writes what is to be remembered. A full disk must not keep crashed services from being
+    /// started again, so acting goes on when writing fails; what could not be written is kept and
+    /// tried again, and until then the runner keeps the events behind it too.
+    fn remember(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.commit(&mut self.batch) {
+            tracing::error!(
+                "{error}; a daemon that starts now would not know of the last changes; trying again"
+            );
+            self.inputs.send_after(STORE_RETRY, Input::RetryStore);
+        }
+    }
+
+    fn act(&mut self, action: Action, core: &Core, turn: &mut Turn) -> Option<Event> {
+        match action {
+            Action::Spawn(spawn) => return self.spawn(&spawn),
+            Action::Terminate { id, signal } => {
+                self.runner.command(&Command::Terminate { id, signal });
+            }
+            Action::KillTree { id } => self.runner.command(&Command::KillTree { id }),
+            Action::Signal { id, signal } => self.runner.command(&Command::Signal { id, signal }),
+            Action::Report(told) => {
+                report::log(&told);
+                self.events.push(*told);
+            }
+            Action::InstanceGone { unit, instance } => self.instance_gone(&unit, instance),
+            Action::UnitGone { unit } => self.unit_gone(unit, core),
+            Action::RemoveData { unit, dir } => self.remove_data(unit, dir),
+            Action::WatchNodes { unit, nodes } => self.watch_nodes(unit, nodes),
+            Action::ShutdownComplete => turn.complete = true,
+            // Taken out before.
+            Action::Put(_) | Action::Drop { .. } => {}
+        }
+        None
+    }
+
+    fn spawn(&mut self, spawn: &Spawn) -> Option<Event> {
+        let sent = self.planner.plan(spawn).and_then(|plan| self.runner.spawn(plan));
+        sent.err().map(|message| Event::SpawnFailed { id: spawn.id, message })
+    }
+
+    fn instance_gone(&self, unit: &UnitKey, instance: String) {
+        let dir = self.settings.logs.join(unit.name.as_str());
+        let _ = tokio::task::spawn_blocking(move || logs::keep_last(&dir, &instance));
+    }
+
+    /// The logs of a job go with it, as in Kubernetes; those of a server stay, bounded as ever.
+    fn unit_gone(&self, unit: UnitKey, core: &Core) {
+        let shared = Kind::ALL
+            .iter()
+            .any(|kind| core.unit(&UnitKey::new(*kind, unit.name.clone())).is_some());
+        if unit.kind == Kind::Job && !shared {
+            let dir = self.settings.logs.join(unit.name.as_str());
+            let _ = tokio::task::spawn_blocking(move || logs::remove_all(&dir));
+        }
+    }
+
+    fn remove_data(&self, unit: UnitKey, dir: DataDir) {
+        let (state, inputs) = (self.settings.state.clone(), self.inputs.clone());
+        // Aside, since there may be a lot of it.
+        let _ = tokio::task::spawn_blocking(move || {
+            if let Err(error) = data::remove(&state, unit.name.as_str(), &dir) {
+                tracing::error!("{error}");
+            }
+            inputs.send(Input::Done(Event::DataRemoved { unit, instance: dir.instance }));
+        });
+    }
+
+    fn watch_nodes(&mut self, unit: UnitKey, wanted: Option<Nodes>) {
+        if let Some(former) = self.nodes.remove(&unit) {
+            former.abort();
+        }
+        let Some(wanted) = wanted else { return };
+        let (inputs, key) = (self.inputs.clone(), unit.clone());
+        let (machine, base) = (self.settings.node.clone(), self.settings.working_dir.clone());
+        let follower = tokio::spawn(async move {
+            let tell = |set| inputs.send(Input::Nodes(key.clone(), set));
+            nodes::follow(wanted, machine, &base, tell).await;
+        });
+        self.nodes.insert(unit, follower);
+    }
+}

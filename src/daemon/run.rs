@@ -1,0 +1,277 @@
+//! The loop. One thread owns the core; everything that happens comes here, and everything that
+//! is done begins here.
+//!
+//! Responsible for the order within a turn: take what there is, let the core decide once, write
+//! what must be remembered, act, acknowledge, answer. Must not decide anything by itself.
+
+use super::boot::{self, Booted, Obstacle};
+use super::execute::Hands;
+use super::input::{self, Input, Inputs};
+use super::settings::Settings;
+use super::systemd;
+use super::timer::Deadline;
+use super::turn::Turn;
+use super::units::UnitFiles;
+use crate::api::door::{Call, Inbox};
+use crate::api::events::EventLog;
+use crate::core::Core;
+use crate::core::event::Event;
+use crate::core::id::UnitKey;
+use crate::core::view::{InstanceState, KindView};
+use crate::os::clock;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How many inputs one turn takes: many exits at once are one decision and one write, and yet
+/// nobody waits for long.
+const BATCH_MAX: usize = 512;
+
+/// How long the runner may take to go once nothing lives.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How it ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// What was not well when the end was asked for: failed jobs, instances that gave up or were
+    /// waiting after a crash. For people.
+    pub failures: Vec<String>,
+}
+
+/// The owner of the core.
+pub struct Daemon {
+    pub(super) core: Core,
+    pub(super) hands: Hands,
+    pub(super) units: UnitFiles,
+    queue: mpsc::UnboundedReceiver<Input>,
+    inbox: Inbox,
+    deadline: Deadline,
+    watched: watch::Sender<BTreeSet<PathBuf>>,
+    /// Events that our own acting gave: a start that could not even be planned.
+    own: VecDeque<Event>,
+    ended: Option<Ended>,
+    complete: bool,
+}
+
+impl Daemon {
+    /// Puts the parts together, takes up what earlier daemons left and reads the unit files. Needs
+    /// tokio's I/O and time.
+    ///
+    /// # Errors
+    /// What stands in the way, for people.
+    pub fn new(
+        settings: Settings,
+        booted: Booted,
+        inbox: Inbox,
+        events: EventLog,
+    ) -> Result<Daemon, Obstacle> {
+        let fail = |error: std::io::Error| Obstacle::Other(format!("preparing the loop: {error}"));
+        let (inputs, queue) = Inputs::new();
+        let Booted { lock, store, link, backlog, found, warnings } = booted;
+        let core = boot::core(&settings, found)?;
+        let hands =
+            Hands::new(&settings, (lock, store, link), inputs.clone(), events).map_err(fail)?;
+        let units = UnitFiles::new(settings.units.clone(), settings.only.clone());
+        let watched = watch::Sender::new(BTreeSet::new());
+        input::signals(&inputs).map_err(fail)?;
+        input::clock_steps(&inputs).map_err(fail)?;
+        input::units(&inputs, watched.subscribe()).map_err(fail)?;
+        input::watchdog(&inputs);
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        backlog.into_iter().for_each(|notice| inputs.send(Input::Runner(notice)));
+        // Behind the backlog: what ended while nobody was there is known before anything changes.
+        inputs.send(Input::UnitsChanged);
+        let deadline = Deadline::new().map_err(fail)?;
+        let own = VecDeque::new();
+        Ok(Daemon {
+            core,
+            hands,
+            units,
+            queue,
+            inbox,
+            deadline,
+            watched,
+            own,
+            ended: None,
+            complete: false,
+        })
+    }
+
+    /// Turns until everything has ended after a request to stop.
+    pub async fn run(mut self) -> Ended {
+        loop {
+            let mut turn = self.gather().await;
+            self.core.settle(clock::now());
+            self.own = self.hands.carry_out(&mut self.core, &mut turn);
+            turn.answer(&self.core);
+            self.inbox.announce(self.core.version());
+            if let Some(facts) = self.hands.runner.news() {
+                self.inbox.runner_is(facts);
+            }
+            if let Err(error) = self.deadline.set(self.core.next_deadline()) {
+                tracing::error!("the timer cannot be set: {error}");
+            }
+            self.complete |= turn.complete;
+            if self.complete {
+                return self.farewell().await;
+            }
+        }
+    }
+
+    /// Waits until something happened, takes all that did, and gives it to the core.
+    async fn gather(&mut self) -> Turn {
+        let mut turn = Turn::default();
+        let (mut batch, mut calls) = (Vec::new(), Vec::new());
+        if self.own.is_empty() {
+            tokio::select! {
+                _ = self.queue.recv_many(&mut batch, BATCH_MAX) => {}
+                Some(call) = self.inbox.calls.recv() => calls.push(call),
+                fired = self.deadline.fired() => if let Err(error) = fired {
+                    tracing::error!("the timer cannot be read: {error}");
+                }
+            }
+        }
+        while batch.len() < BATCH_MAX
+            && let Ok(input) = self.queue.try_recv()
+        {
+            batch.push(input);
+        }
+        while calls.len() < BATCH_MAX
+            && let Ok(call) = self.inbox.calls.try_recv()
+        {
+            calls.push(call);
+        }
+        let now = clock::now();
+        if self.core.next_deadline().is_some_and(|at| at <= now.mono) {
+            self.core.handle(now, Event::Tick);
+        }
+        std::mem::take(&mut self.own).into_iter().for_each(|event| self.tell(event));
+        batch.into_iter().for_each(|input| self.take(input, &mut turn));
+        calls.into_iter().for_each(|call| self.call(call, &mut turn));
+        turn
+    }
+
+    /// Gives an event to the core.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.core.handle(clock::now(), event);
+    }
+
+    fn take(&mut self, input: Input, turn: &mut Turn) {
+        match input {
+            Input::Runner(notice) => {
+                if let Some(event) = self.hands.heard(notice, turn) {
+                    self.tell(event);
+                }
+            }
+            Input::RunnerLost(reason) => self.hands.runner_lost(&reason),
+            Input::RunnerFound(Ok(link)) => {
+                for event in self.hands.runner_found(link) {
+                    self.tell(event);
+                }
+            }
+            Input::RunnerFound(Err(error)) => self.hands.runner_missing(&error),
+            Input::Stop => self.stop(),
+            Input::StopAtOnce => self.hands.kill_all(),
+            Input::Reload => {
+                systemd::reloading();
+                self.apply_noticed(true);
+                systemd::ready(&self.status());
+            }
+            Input::ClockStepped => self.tell(Event::ClockStepped),
+            Input::UnitsChanged => self.apply_noticed(false),
+            Input::Nodes(unit, nodes) => self.tell(Event::NodesChanged { unit, nodes }),
+            Input::Done(event) => self.tell(event),
+            // Being awake is enough: every turn writes what is still to be written.
+            Input::RetryStore => {}
+            Input::Watchdog => systemd::alive(),
+        }
+    }
+
+    fn call(&mut self, call: Call, turn: &mut Turn) {
+        match call {
+            Call::Request { request, who, reply } => {
+                tracing::info!("request by {who}: {request:?}");
+                if let Some(answer) = self.core.handle(clock::now(), Event::Request(request)) {
+                    turn.later(move || drop(reply.send(answer)));
+                }
+            }
+            Call::Read(reader) => turn.read(reader),
+            Call::Apply { dry_run, who, reply } => {
+                tracing::info!("apply by {who}{}", if dry_run { " (dry run)" } else { "" });
+                let outcome = self.apply_asked(dry_run);
+                turn.later(move || drop(reply.send(outcome)));
+            }
+        }
+    }
+
+    /// The end is asked for: what is not well now is what this run will be judged by.
+    fn stop(&mut self) {
+        if self.ended.is_none() {
+            systemd::stopping();
+            self.ended = Some(Ended { failures: failures(&self.core) });
+            self.tell(Event::Shutdown);
+        }
+    }
+
+    /// Lets the runner go and waits until it has.
+    async fn farewell(mut self) -> Ended {
+        if !self.hands.dismiss_runner() {
+            return self.ended.unwrap_or_default();
+        }
+        let _ = tokio::time::timeout(FAREWELL, async {
+            while let Some(input) = self.queue.recv().await {
+                if matches!(input, Input::RunnerLost(_)) {
+                    break;
+                }
+            }
+        })
+        .await;
+        self.ended.unwrap_or_default()
+    }
+
+    /// The units that came from files.
+    pub(super) fn known(&self) -> Vec<UnitKey> {
+        let units = self.core.units();
+        units.into_iter().filter(|unit| unit.owner.is_none()).map(|unit| unit.key).collect()
+    }
+
+    /// Watches where the unit files are now.
+    pub(super) fn watch_units(&self) {
+        self.watched.send_replace(self.units.directories());
+    }
+
+    /// One line for `systemctl status`.
+    pub(super) fn status(&self) -> String {
+        format!("{} units, {} instances", self.known().len(), self.core.instances().len())
+    }
+}
+
+/// What is not well: for the exit code of `wsup dev`.
+fn failures(core: &Core) -> Vec<String> {
+    let mut failures = Vec::new();
+    for unit in core.units() {
+        if let KindView::Job(job) = &unit.kind
+            && job.finished == Some(false)
+        {
+            failures.push(format!("{} failed", unit.key));
+        }
+    }
+    for instance in core.instances() {
+        // A failed instance of a job is one try of it: the job's own end is what counts.
+        let of_job = instance.unit.kind == crate::core::id::Kind::Job;
+        match instance.state {
+            InstanceState::Failed if !of_job => failures.push(format!("{} failed", instance.name)),
+            InstanceState::Backoff => failures.push(format!("{} kept crashing", instance.name)),
+            InstanceState::Failed
+            | InstanceState::Pending
+            | InstanceState::Init
+            | InstanceState::Starting
+            | InstanceState::Running
+            | InstanceState::Ready
+            | InstanceState::Stopping
+            | InstanceState::Succeeded => {}
+        }
+    }
+    failures
+}
