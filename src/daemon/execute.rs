@@ -3,6 +3,7 @@
 //! Responsible for the order in which a turn's actions take effect (remember, act, acknowledge)
 //! and for every action having its completing event. Must not decide anything.
 
+use super::aside::Aside;
 use super::input::{Input, Inputs};
 use super::lock::Lock;
 use super::plan::Planner;
@@ -41,6 +42,7 @@ pub(super) struct Hands {
     /// The last event that the runner is still to be told we have taken.
     unacknowledged: Option<u64>,
     nodes: BTreeMap<UnitKey, JoinHandle<()>>,
+    pub(super) aside: Aside,
     _lock: Lock,
 }
 
@@ -61,6 +63,7 @@ impl Hands {
             batch: Batch::default(),
             unacknowledged: None,
             nodes: BTreeMap::new(),
+            aside: Aside::new()?,
             _lock: lock,
         })
     }
@@ -134,7 +137,7 @@ impl Hands {
 
     fn instance_gone(&self, unit: &UnitKey, instance: String) {
         let dir = self.settings.logs.join(unit.name.as_str());
-        let _ = tokio::task::spawn_blocking(move || logs::keep_last(&dir, &instance));
+        self.aside.run(move || logs::keep_last(&dir, &instance));
     }
 
     /// The logs of a job go with it, as in Kubernetes; those of a server stay, bounded as ever.
@@ -144,14 +147,14 @@ impl Hands {
             .any(|kind| core.unit(&UnitKey::new(*kind, unit.name.clone())).is_some());
         if unit.kind == Kind::Job && !shared {
             let dir = self.settings.logs.join(unit.name.as_str());
-            let _ = tokio::task::spawn_blocking(move || logs::remove_all(&dir));
+            self.aside.run(move || logs::remove_all(&dir));
         }
     }
 
     fn remove_data(&self, unit: UnitKey, dir: DataDir) {
         let (state, inputs) = (self.settings.state.clone(), self.inputs.clone());
         // Aside, since there may be a lot of it.
-        let _ = tokio::task::spawn_blocking(move || {
+        self.aside.run(move || {
             if let Err(error) = data::remove(&state, unit.name.as_str(), &dir) {
                 tracing::error!("{error}");
             }

@@ -28,6 +28,8 @@ pub enum Input {
     RunnerLost(String),
     /// Another attempt to find or start a runner has ended.
     RunnerFound(io::Result<Link>),
+    /// It is time to try again to find one.
+    FindRunner,
     /// SIGTERM, or the first SIGINT.
     Stop,
     /// Another SIGINT.

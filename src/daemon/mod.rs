@@ -8,6 +8,7 @@
 //! world with.
 
 mod apply;
+pub mod aside;
 pub mod async_fd;
 pub mod boot;
 pub mod data;

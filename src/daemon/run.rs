@@ -171,6 +171,7 @@ impl Daemon {
                 }
             }
             Input::RunnerFound(Err(error)) => self.hands.runner_missing(&error),
+            Input::FindRunner => self.hands.find_runner(),
             Input::Stop => self.stop(),
             Input::StopAtOnce => self.hands.kill_all(),
             Input::Reload => {

@@ -133,9 +133,9 @@ impl Hands {
     }
 
     /// Looks for a runner aside, so that the control socket goes on answering.
-    fn find_runner(&self) {
+    pub(super) fn find_runner(&self) {
         let (settings, inputs) = (self.settings.clone(), self.inputs.clone());
-        let _ = tokio::task::spawn_blocking(move || {
+        self.aside.run(move || {
             inputs.send(Input::RunnerFound(boot::greet(&settings)));
         });
     }
@@ -155,12 +155,7 @@ impl Hands {
     /// No runner could be found or started.
     pub(super) fn runner_missing(&mut self, error: &io::Error) {
         tracing::error!("there is no runner: {error}; trying again");
-        let (settings, inputs) = (self.settings.clone(), self.inputs.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(RUNNER_RETRY).await;
-            let found = tokio::task::spawn_blocking(move || boot::greet(&settings)).await;
-            inputs.send(Input::RunnerFound(found.unwrap_or_else(|e| Err(io::Error::other(e)))));
-        });
+        self.inputs.send_after(RUNNER_RETRY, Input::FindRunner);
     }
 
     /// Kills everything at once, in no order.
