@@ -68,6 +68,7 @@ impl Planner {
             cpu_affinity: process.cpu_affinity.clone(),
             rlimits: rlimits(process),
             log: self.log(spawn),
+            new_run: begins_run(spawn),
         })
     }
 
@@ -127,6 +128,18 @@ fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
     match parts.iter().find(|(_, used)| *used) {
         Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),
         None => Ok(()),
+    }
+}
+
+/// Whether this start's output is the first of a run of the instance. The program's is not if it
+/// follows upon the init steps of the same run: as the generation counts every start, that is so
+/// for the first program after steps that all succeeded at once. (After steps that failed it
+/// counts as a run of its own, which only `logs --previous` shows.)
+fn begins_run(spawn: &Spawn) -> bool {
+    let steps = spawn.template.init.len();
+    match spawn.step {
+        Step::Init(n) => n == 0,
+        Step::Main => steps == 0 || usize::try_from(spawn.id.generation) != Ok(steps + 1),
     }
 }
 
