@@ -1141,3 +1141,144 @@ fn an_instance_that_gave_up_waits_for_an_operator() {
     world.pass(3_600);
     assert_eq!((world.counts(), world.active()), ((0, 0), 1));
 }
+
+/// SplitMix64, so that a failing seed can be repeated.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n as u64) as usize
+    }
+}
+
+/// What must hold whatever happens, and the counts as an independent book-keeper has them.
+struct Book {
+    world: World,
+    succeeded: u32,
+    failed: u32,
+}
+
+impl Book {
+    fn settle(&mut self) {
+        let before: BTreeSet<u64> =
+            self.world.here.iter().filter(|o| o.active()).map(|o| o.slot).collect();
+        let first_new = self.world.next_slot;
+        self.world.settle();
+        let world = &self.world;
+        let made = world.here.iter().filter(|o| o.slot >= first_new && o.active()).count();
+        if made > 0 {
+            assert!(world.running().len() <= world.spec.parallelism as usize, "too many at once");
+            assert!(world.mode == Mode::Run && !world.spec.suspend);
+        }
+        if world.state.conditions.holds(FAILURE_TARGET) {
+            // Stopped because the job failed: failures themselves.
+            let stopped =
+                world.here.iter().filter(|o| before.contains(&o.slot) && o.terminating).count();
+            self.failed += stopped as u32;
+        }
+        if world.spec.indexed {
+            let indexes = world.indexes();
+            assert!(indexes.windows(2).all(|pair| pair[0] != pair[1]), "an index twice");
+            let done = world.state.completed_indexes();
+            assert!(indexes.iter().all(|index| !done.contains(*index)), "a decided index again");
+        }
+        let records = world.here.iter().filter(|o| !o.terminating && !o.active()).count();
+        assert!(records <= 2 * RECORDS_KEPT);
+        assert!(world.state.finished().is_none() || world.running().is_empty());
+        assert_eq!(world.counts(), (self.succeeded, self.failed));
+    }
+
+    fn end(&mut self, slot: u64, exit: Exit) {
+        let now = self.world.now.mono;
+        let one = self.world.here.iter_mut().find(|o| o.slot == slot).unwrap();
+        one.phase = if exit.is_success() { Phase::Succeeded } else { Phase::Failed };
+        (one.exit, one.ended) = (Some(exit), Some(now));
+        if !one.terminating {
+            self.succeeded += u32::from(exit.is_success());
+            self.failed += u32::from(!exit.is_success());
+        }
+        self.settle();
+    }
+
+    fn step(&mut self, rng: &mut Rng) {
+        let running = self.world.running();
+        let one = (!running.is_empty()).then(|| running[rng.below(running.len().max(1))]);
+        match (rng.below(12), one) {
+            (0..=3, Some(slot)) => self.end(slot, OK),
+            (4..=5, Some(slot)) => self.end(slot, BAD),
+            (6, Some(slot)) => {
+                let at = self.world.here.iter().position(|o| o.slot == slot).unwrap();
+                if self.world.here[at].active() {
+                    self.world.here[at].terminating = true;
+                    self.failed += 1;
+                }
+                self.settle();
+            }
+            (7, _) => {
+                self.world.here.retain(|o| !o.terminating);
+                self.settle();
+            }
+            (8, _) => {
+                self.world.mode =
+                    if self.world.mode == Mode::Run { Mode::Stopped } else { Mode::Run };
+                self.settle();
+            }
+            (9, _) => {
+                self.world.spec.suspend = !self.world.spec.suspend;
+                self.settle();
+            }
+            (10, _) => {
+                self.world.spec.parallelism = rng.below(6) as u32;
+                self.settle();
+            }
+            (11, _) if rng.below(4) == 0 => {
+                // The machine was started anew.
+                self.world.here.retain(|o| !manage::unfinished(o));
+                self.world.now.mono = Mono(rng.below(50_000) as u64);
+                self.settle();
+            }
+            (_, _) => {
+                self.world.now = self.world.now.plus(Millis(rng.below(100_000) as u64));
+                self.settle();
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_are_exact_whatever_happens() {
+    let mut outcomes = [0, 0];
+    for seed in 0..60 {
+        let mut rng = Rng(seed);
+        let mut spec = many(1 + rng.below(25) as u32, 1 + rng.below(5) as u32);
+        spec.indexed = rng.below(2) == 0;
+        spec.backoff_limit = [0, 3, 10, u32::MAX][rng.below(4)];
+        let mut book = Book { world: World::new(spec), succeeded: 0, failed: 0 };
+        for _ in 0..120 {
+            book.step(&mut rng);
+        }
+        // From here all goes well: it must come to an end.
+        book.world.mode = Mode::Run;
+        (book.world.spec.suspend, book.world.spec.parallelism) = (false, 3);
+        for _ in 0..200 {
+            if book.world.state.finished().is_some() {
+                break;
+            }
+            book.world.here.retain(|o| !o.terminating);
+            book.settle();
+            book.world.now = book.world.now.plus(Millis::from_secs(600));
+            book.settle();
+            if let Some(slot) = book.world.running().first() {
+                book.end(*slot, OK);
+            }
+        }
+        let finished = book.world.state.finished();
+        assert!(finished.is_some(), "seed {seed} does not end: {:?}", book.world.state);
+        outcomes[usize::from(finished == Some(true))] += 1;
+    }
+    assert!(outcomes.iter().all(|n| *n > 5), "{outcomes:?}");
+}
