@@ -80,39 +80,35 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
+/// What is to be printed.
+struct Listing {
+    from: Wall,
+    zone: TimeZone,
+    times: Vec<Wall>,
+    warnings: Vec<String>,
+}
+
+/// Why there is nothing to print, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    message: String,
+    help: Option<String>,
+}
+
 fn run_next(args: &Next) -> ExitCode {
-    let schedule = match Schedule::parse(&args.expression) {
-        Ok(schedule) => schedule,
-        Err(error) => return invalid(&args.expression, &error),
+    let listing = match list(args) {
+        Ok(listing) => listing,
+        Err(refusal) => {
+            return exit::fail(exit::FAILED, &refusal.message, refusal.help.as_deref());
+        }
     };
-    let zone = match find_zone(args.time_zone.as_deref()) {
-        Ok(zone) => zone,
-        Err((message, help)) => return exit::fail(exit::FAILED, &message, help.as_deref()),
-    };
-    for warning in schedule.warnings() {
+    for warning in &listing.warnings {
         warn(warning);
     }
-    let rule = match args.clock_change {
-        Rule::Once => ClockChange::Once,
-        Rule::Kubernetes => ClockChange::Kubernetes,
-    };
-    let from = Wall(args.from.map_or(clock::wall().0, Timestamp::as_millisecond));
-    let mut times = Vec::new();
-    let mut at = from;
-    while times.len() < args.count as usize {
-        let Some(next) = schedule.next(at, &zone, rule, Some(from)) else { break };
-        times.push(next);
-        at = next;
-    }
     let printed = match args.output {
-        Format::Text => print_text(&times, from, &zone),
-        Format::Json => print_json(&times, &zone),
+        Format::Text => print_text(&listing, &mut io::BufWriter::new(anstream::stdout().lock())),
+        Format::Json => print_json(&listing, &mut io::stdout().lock()),
     };
-    if times.len() < args.count as usize {
-        let years = schedule::SEARCH_YEARS;
-        let message = if times.is_empty() { "it never runs" } else { "it does not run again" };
-        warn(&format!("{message} in the {years} years that follow"));
-    }
     match printed {
         Ok(()) => ExitCode::from(exit::OK),
         // Whoever reads has seen enough.
@@ -121,26 +117,50 @@ fn run_next(args: &Next) -> ExitCode {
     }
 }
 
+fn list(args: &Next) -> Result<Listing, Refusal> {
+    let schedule =
+        Schedule::parse(&args.expression).map_err(|error| invalid(&args.expression, &error))?;
+    let zone = find_zone(args.time_zone.as_deref())?;
+    let rule = match args.clock_change {
+        Rule::Once => ClockChange::Once,
+        Rule::Kubernetes => ClockChange::Kubernetes,
+    };
+    let from = args.from.map_or_else(clock::wall, |from| Wall(from.as_millisecond()));
+    let mut warnings = schedule.warnings().to_vec();
+    let mut times = Vec::new();
+    let mut at = from;
+    while times.len() < args.count as usize {
+        let Some(next) = schedule.next(at, &zone, rule, Some(from)) else {
+            let word = if times.is_empty() { "never runs" } else { "does not run again" };
+            warnings.push(format!("it {word} in the {} years that follow", schedule::SEARCH_YEARS));
+            break;
+        };
+        times.push(next);
+        at = next;
+    }
+    Ok(Listing { from, zone, times, warnings })
+}
+
 /// The reason, with the offending part underlined.
-fn invalid(expression: &str, error: &ScheduleError) -> ExitCode {
+fn invalid(expression: &str, error: &ScheduleError) -> Refusal {
     let before = expression.get(..error.offset).unwrap_or_default().chars().count();
     let part = expression.get(error.offset..).and_then(|rest| rest.get(..error.len));
     let marks = part.map_or(1, |part| part.chars().count()).max(1);
     let shown: String = expression.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let message =
         format!("{}\n  {shown}\n  {}{}", error.message, " ".repeat(before), "^".repeat(marks));
-    exit::fail(exit::FAILED, &message, error.help.as_deref())
+    Refusal { message, help: error.help.clone() }
 }
 
-/// The zone, or why there is none and what to do.
-fn find_zone(name: Option<&str>) -> Result<TimeZone, (String, Option<String>)> {
+/// The zone of this name; without one, the machine's.
+fn find_zone(name: Option<&str>) -> Result<TimeZone, Refusal> {
     let Some(name) = name else {
-        return TimeZone::try_system().map_err(|error| {
-            let help = "give one with --time-zone, such as --time-zone UTC".to_owned();
-            (format!("cannot tell the machine's time zone: {error}"), Some(help))
+        return TimeZone::try_system().map_err(|error| Refusal {
+            message: format!("cannot tell the machine's time zone: {error}"),
+            help: Some("give one with --time-zone, such as --time-zone UTC".to_owned()),
         });
     };
-    schedule::check_zone_name(name).map_err(|message| (message, None))?;
+    schedule::check_zone_name(name).map_err(|message| Refusal { message, help: None })?;
     TimeZone::get(name).map_err(|_| {
         let near = jiff::tz::db()
             .available()
@@ -149,7 +169,7 @@ fn find_zone(name: Option<&str>) -> Result<TimeZone, (String, Option<String>)> {
             // A third of the letters wrong is another name, not a slip.
             .filter(|(distance, _)| distance * 3 <= name.len())
             .map(|(_, known)| format!("did you mean {known}?"));
-        (format!("unknown time zone `{name}`"), near)
+        Refusal { message: format!("unknown time zone `{name}`"), help: near }
     })
 }
 
@@ -164,27 +184,27 @@ fn local(at: Wall, zone: &TimeZone) -> Option<jiff::Zoned> {
     Some(Timestamp::from_millisecond(at.0).ok()?.to_zoned(zone.clone()))
 }
 
-fn print_text(times: &[Wall], from: Wall, zone: &TimeZone) -> io::Result<()> {
-    let mut out = io::BufWriter::new(anstream::stdout().lock());
+fn print_text(listing: &Listing, out: &mut impl Write) -> io::Result<()> {
     let dim = anstyle::Style::new().dimmed();
-    for at in times {
-        if let Some(shown) = local(*at, zone) {
+    for at in &listing.times {
+        if let Some(shown) = local(*at, &listing.zone) {
             let time = shown.strftime("%a %Y-%m-%d %H:%M:%S %:z");
-            writeln!(out, "{time}  {dim}in {}{dim:#}", rough(at.since(from)))?;
+            writeln!(out, "{time}  {dim}in {}{dim:#}", rough(at.since(listing.from)))?;
         }
     }
     out.flush()
 }
 
-fn print_json(times: &[Wall], zone: &TimeZone) -> io::Result<()> {
-    let times: Vec<String> = times
+fn print_json(listing: &Listing, out: &mut impl Write) -> io::Result<()> {
+    let times: Vec<String> = listing
+        .times
         .iter()
-        .filter_map(|at| local(*at, zone))
+        .filter_map(|at| local(*at, &listing.zone))
         .map(|shown| shown.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
         .collect();
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &times).map_err(io::Error::from)?;
-    writeln!(out)
+    serde_json::to_writer(&mut *out, &times).map_err(io::Error::from)?;
+    writeln!(out)?;
+    out.flush()
 }
 
 /// A span in its two greatest units: `3d4h`, `2h30m`, `45s`.
@@ -219,13 +239,109 @@ mod tests {
         }
     }
 
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn typed(words: &[&str]) -> Result<Next, clap::error::ErrorKind> {
+        let words = ["cron", "next"].iter().chain(words);
+        let typed = <Typed as clap::Parser>::try_parse_from(words).map_err(|e| e.kind())?;
+        let Command::Next(next) = typed.args.command;
+        Ok(next)
+    }
+
+    fn printed(words: &[&str]) -> (String, String, Vec<String>) {
+        let listing = list(&typed(words).unwrap()).unwrap_or_else(|r| panic!("{r:?}"));
+        let (mut text, mut json) = (Vec::new(), Vec::new());
+        print_text(&listing, &mut text).unwrap();
+        print_json(&listing, &mut json).unwrap();
+        let text = anstream::adapter::strip_str(&String::from_utf8(text).unwrap()).to_string();
+        (text, String::from_utf8(json).unwrap(), listing.warnings)
+    }
+
+    const FROM: [&str; 2] = ["--from", "2026-03-28T00:00:00Z"];
+
+    #[test]
+    fn the_clock_change_is_printed_under_both_rules() {
+        let words = ["30 2 * * *", "--time-zone", "Europe/Berlin", FROM[0], FROM[1], "-n", "3"];
+        let (text, json, warnings) = printed(&words);
+        assert_eq!(
+            json,
+            "[\"2026-03-28T02:30:00+01:00\",\"2026-03-29T03:00:00+02:00\",\
+             \"2026-03-30T02:30:00+02:00\"]\n"
+        );
+        assert_eq!(
+            text,
+            "Sat 2026-03-28 02:30:00 +01:00  in 1h30m\nSun 2026-03-29 03:00:00 +02:00  in 1d1h\n\
+             Mon 2026-03-30 02:30:00 +02:00  in 2d\n"
+        );
+        assert_eq!(warnings, [""; 0]);
+        let words = [&words[..], &["--clock-change", "kubernetes"]].concat();
+        assert_eq!(
+            printed(&words).1,
+            "[\"2026-03-28T02:30:00+01:00\",\"2026-03-30T02:30:00+02:00\",\
+             \"2026-03-31T02:30:00+02:00\"]\n"
+        );
+    }
+
+    #[test]
+    fn every_counts_from_the_given_time() {
+        let words = ["@every 90s", FROM[0], FROM[1], "-n", "2", "--time-zone", "UTC"];
+        let (_, json, _) = printed(&words);
+        assert_eq!(json, "[\"2026-03-28T00:01:30+00:00\",\"2026-03-28T00:03:00+00:00\"]\n");
+    }
+
+    #[test]
+    fn what_never_runs_says_so() {
+        let utc = ["--time-zone", "UTC"];
+        let (text, json, warnings) = printed(&[&["0 0 30 2 *"][..], &FROM[..], &utc[..]].concat());
+        assert_eq!((text.as_str(), json.as_str()), ("", "[]\n"));
+        assert!(warnings.iter().any(|w| w.contains("never runs in the 5 years")), "{warnings:?}");
+        let late = ["0 0 1 1 *", "--from", "2097-06-01T00:00:00Z"];
+        let (_, json, warnings) = printed(&[&late[..], &utc[..]].concat());
+        assert_eq!(json.matches("00:00:00").count(), 3, "{json}");
+        assert!(warnings.iter().any(|w| w.contains("not run again")), "{warnings:?}");
+        let mixed = printed(&[&["0 0 */2 * mon"][..], &FROM[..], &utc[..]].concat());
+        assert!(mixed.2.iter().any(|w| w.contains("crontab")));
+    }
+
+    #[test]
+    fn an_invalid_expression_is_underlined() {
+        let refusal = list(&typed(&["0 3 * * 5-9"]).unwrap()).map(|_| ()).unwrap_err();
+        assert_eq!(
+            refusal.message,
+            "`9` is not a day of week: 0 to 6\n  0 3 * * 5-9\n            ^"
+        );
+        let refusal = list(&typed(&["-5 * * * *"]).unwrap()).map(|_| ()).unwrap_err();
+        assert!(refusal.message.contains("may not be negative"), "{}", refusal.message);
+    }
+
+    #[test]
+    fn bad_usage_is_clap_s_to_refuse() {
+        let rows: &[&[&str]] = &[
+            &[],
+            &["@daily", "-n", "0"],
+            &["@daily", "-n", "50001"],
+            &["@daily", "--from", "yesterday"],
+            &["@daily", "--from", "2026-03-28T00:00:00"],
+            &["@daily", "--clock-change", "twice"],
+            &["@daily", "-o", "yaml"],
+            &["@daily", "@hourly"],
+        ];
+        for words in rows {
+            assert!(typed(words).is_err(), "{words:?}");
+        }
+    }
+
     #[test]
     fn zones_that_are_not_there_are_named() {
         assert!(find_zone(Some("Europe/Berlin")).is_ok());
-        let (message, help) = find_zone(Some("Europe/Berlim")).unwrap_err();
-        assert_eq!(message, "unknown time zone `Europe/Berlim`");
-        assert_eq!(help.as_deref(), Some("did you mean Europe/Berlin?"));
+        let refusal = find_zone(Some("Europe/Berlim")).unwrap_err();
+        assert_eq!(refusal.message, "unknown time zone `Europe/Berlim`");
+        assert_eq!(refusal.help.as_deref(), Some("did you mean Europe/Berlin?"));
         assert!(find_zone(Some("Local")).is_err());
-        assert_eq!(find_zone(Some("Mars/Olympus_Mons")).unwrap_err().1, None);
+        assert_eq!(find_zone(Some("Mars/Olympus_Mons")).unwrap_err().help, None);
     }
 }
