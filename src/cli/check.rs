@@ -7,7 +7,7 @@ use super::exit;
 use crate::os::unit_files;
 use crate::unit::{Diagnostic, FileReport, Loaded, Severity, load, procfile};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,9 +48,12 @@ pub fn run(args: Args) -> ExitCode {
         Format::Json => print_json(&loaded),
     };
     match written {
-        Err(error) => exit::fail(exit::FAILED, &format!("cannot write the result: {error}"), None),
-        Ok(()) if loaded.has_errors() => ExitCode::from(exit::FAILED),
-        Ok(()) => ExitCode::from(exit::OK),
+        // Whoever reads may have had enough (`wsup check | head`); the exit code still counts.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            exit::fail(exit::FAILED, &format!("cannot write the result: {error}"), None)
+        }
+        Ok(()) | Err(_) if loaded.has_errors() => ExitCode::from(exit::FAILED),
+        Ok(()) | Err(_) => ExitCode::from(exit::OK),
     }
 }
 

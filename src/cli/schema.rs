@@ -2,7 +2,7 @@
 //!
 //! Responsible for printing the JSON Schema of unit files; what it says is `unit::schema`'s.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// Arguments.
@@ -13,6 +13,8 @@ pub struct Args {}
 pub fn run(_args: Args) -> ExitCode {
     match std::io::stdout().write_all(crate::unit::schema::json_schema().as_bytes()) {
         Ok(()) => ExitCode::from(super::exit::OK),
+        // Whoever reads has had enough (`wsup schema | head`).
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(super::exit::OK),
         Err(error) => super::exit::fail(
             super::exit::FAILED,
             &format!("cannot write to standard output: {error}"),

@@ -85,12 +85,12 @@ fn sources(layers: &[Layer]) -> Vec<Source> {
                 continue;
             }
             let drop_ins = gather(layers, number, path, &mut used);
-            sources.push(Source {
-                path: path.clone(),
-                layer: number,
-                content: content(path),
-                drop_ins,
-            });
+            let content = content(path);
+            // Removed since it was listed: the same as never listed.
+            if matches!(content, Content::Unreadable(_)) && fs::symlink_metadata(path).is_err() {
+                continue;
+            }
+            sources.push(Source { path: path.clone(), layer: number, content, drop_ins });
         }
     }
     for (number, layer) in layers.iter().enumerate() {
@@ -230,4 +230,75 @@ fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
     text.get(..end).unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn write(root: &Path, name: &str, text: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn found(paths: &[PathBuf], root: &Path) -> Vec<String> {
+        let relative = |path: &Path| path.strip_prefix(root).unwrap().display().to_string();
+        read(paths).unwrap().iter().map(|source| relative(&source.path)).collect()
+    }
+
+    #[test]
+    fn finds_units_below_a_directory_and_nothing_hidden() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for name in ["b.toml", "a.toml", "sub/deep/c.toml", ".d.toml", ".git/e.toml", "f.txt"] {
+            write(root, name, "");
+        }
+        write(root, "a.toml.d/10.toml", "");
+        // A loop, as version-switching links make them.
+        symlink(root, root.join("sub/loop")).unwrap();
+        assert_eq!(found(&[root.to_owned()], root), ["a.toml", "b.toml", "sub/deep/c.toml"]);
+    }
+
+    #[test]
+    fn a_file_met_twice_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        write(root, "a.toml", "");
+        assert_eq!(found(&[root.to_owned(), root.join("a.toml")], root), ["a.toml"]);
+    }
+
+    #[test]
+    fn drop_ins_come_in_the_order_of_names_also_from_later_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        write(root, "1/a.toml", "");
+        write(root, "1/a.toml.d/20.toml", "");
+        write(root, "1/a.toml.d/30.toml", "first");
+        write(root, "2/a.toml.d/10.toml", "");
+        write(root, "2/a.toml.d/30.toml", "second");
+        let sources = read(&[root.join("1"), root.join("2")]).unwrap();
+        let names: Vec<String> = sources[0]
+            .drop_ins
+            .iter()
+            .map(|drop_in| drop_in.path.strip_prefix(root).unwrap().display().to_string())
+            .collect();
+        assert_eq!(names, ["2/a.toml.d/10.toml", "1/a.toml.d/20.toml", "2/a.toml.d/30.toml"]);
+        assert_eq!(sources.len(), 1, "the replaced drop-in is no orphan of the later directory");
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        symlink(root.join("nowhere"), root.join("link.toml")).unwrap();
+        let large = vec![b'#'; usize::try_from(FILE_SIZE_MAX).unwrap() + 1];
+        fs::write(root.join("large.toml"), large).unwrap();
+        symlink("/dev/zero", root.join("device.toml")).unwrap();
+        for source in read(&[root.to_owned()]).unwrap() {
+            assert!(matches!(source.content, Content::Unreadable(_)), "{source:?}");
+        }
+        assert!(read(&[root.join("nowhere")]).is_err());
+    }
 }

@@ -6,22 +6,24 @@
 use super::complaint::Complaint;
 use super::load::Draft;
 use super::tree::{Node, Place};
-use crate::core::id::{Kind, UnitKey};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::core::id::{Kind, UnitKey, UnitName};
+use std::collections::BTreeMap;
 
 /// Drops the drafts that a higher layer replaces. A wrong file replaces as well, or a typing error
 /// would silently bring back the version below it.
 pub(super) fn replace(drafts: &mut Vec<Draft>) {
-    let higher: Vec<(usize, super::identity::Identity)> =
-        drafts.iter().map(|draft| (draft.layer, draft.identity.clone())).collect();
+    let mut by_name: BTreeMap<UnitName, Vec<(usize, Option<Kind>)>> = BTreeMap::new();
+    for draft in drafts.iter() {
+        if let Some(name) = &draft.identity.name {
+            by_name.entry(name.clone()).or_default().push((draft.layer, draft.identity.kind));
+        }
+    }
     drafts.retain(|draft| {
-        let replaced = higher.iter().any(|(layer, identity)| {
-            *layer > draft.layer
-                && identity.name.is_some()
-                && identity.name == draft.identity.name
-                && (identity.kind.is_none() || identity.kind == draft.identity.kind)
-        });
-        !replaced
+        let namesakes = draft.identity.name.as_ref().and_then(|name| by_name.get(name));
+        let replaced = |(layer, kind): &(usize, Option<Kind>)| {
+            *layer > draft.layer && (kind.is_none() || *kind == draft.identity.kind)
+        };
+        !namesakes.is_some_and(|namesakes| namesakes.iter().any(replaced))
     });
 }
 
@@ -75,9 +77,12 @@ struct Edge {
 
 /// Resolves every `depends_on`, complaining where it leads nowhere.
 fn dependencies(drafts: &mut [Draft]) -> Vec<Vec<Edge>> {
-    let known: Vec<Option<UnitKey>> = drafts.iter().map(key_of).collect();
-    let names: BTreeSet<String> =
-        drafts.iter().filter_map(|d| d.identity.name.as_ref()).map(ToString::to_string).collect();
+    let mut known = Known::default();
+    for (at, draft) in drafts.iter().enumerate() {
+        if let Some(name) = &draft.identity.name {
+            known.entry(name.to_string()).or_default().push((at, draft.identity.kind));
+        }
+    }
     let mut all = Vec::new();
     for draft in drafts.iter_mut() {
         let items: Vec<Node> =
@@ -92,16 +97,13 @@ fn dependencies(drafts: &mut [Draft]) -> Vec<Vec<Edge>> {
                 continue;
             };
             let path = format!("depends_on[{at}]");
-            match resolve(name, &known, &names) {
+            match resolve(name, &known) {
                 Err(Some(complaint)) => draft.report.error(&node.at, &path, complaint),
                 Err(None) => {}
-                Ok(to) => {
-                    let target = known.get(to).and_then(Option::as_ref);
-                    let kind = target.map(|key| key.kind);
-                    let wanted = condition.and_then(Node::as_text);
-                    if let (Some(kind), Some(condition)) = (kind, condition)
+                Ok((to, kind)) => {
+                    if let Some(condition) = condition
+                        && condition.as_text() == Some("complete")
                         && kind != Kind::Job
-                        && wanted == Some("complete")
                     {
                         let complaint =
                             Complaint::new(format!("a {kind} is never complete, only a job is"))
@@ -117,41 +119,44 @@ fn dependencies(drafts: &mut [Draft]) -> Vec<Vec<Edge>> {
     all
 }
 
-/// The draft that a name means. `Err(None)`: there is one, in a file whose kind is unreadable.
-fn resolve(
-    name: &str,
-    known: &[Option<UnitKey>],
-    names: &BTreeSet<String>,
-) -> Result<usize, Option<Complaint>> {
-    let matches: Vec<(usize, &UnitKey)> = known
-        .iter()
-        .enumerate()
-        .filter_map(|(at, key)| Some((at, key.as_ref()?)))
-        .filter(|(_, key)| key.name.as_str() == name || key.to_string() == name)
-        .collect();
-    let mut kinds: Vec<&UnitKey> = matches.iter().map(|(_, key)| *key).collect();
-    kinds.dedup();
-    match (matches.as_slice(), kinds.as_slice()) {
-        ([(_, key), ..], [_]) if key.kind == Kind::CronJob => Err(Some(
+/// All drafts by name; no kind: it is unreadable.
+type Known = BTreeMap<String, Vec<(usize, Option<Kind>)>>;
+
+/// The draft that `NAME` or `KIND/NAME` means. `Err(None)`: there is one, in a file whose kind is
+/// unreadable.
+fn resolve(written: &str, known: &Known) -> Result<(usize, Kind), Option<Complaint>> {
+    let (wanted, name) = match written.split_once('/') {
+        Some((kind, name)) => (Kind::parse(kind), name),
+        None => (None, written),
+    };
+    let named = known.get(name).map(Vec::as_slice).unwrap_or_default();
+    let mut matches: Vec<(usize, Kind)> =
+        named.iter().filter_map(|(at, kind)| Some((*at, (*kind)?))).collect();
+    matches.retain(|(_, kind)| wanted.is_none_or(|wanted| wanted == *kind));
+    // Two files of one identity are complained about elsewhere.
+    matches.dedup_by_key(|(_, kind)| *kind);
+    match matches.as_slice() {
+        [(_, Kind::CronJob)] => Err(Some(
             Complaint::new(format!(
-                "`{name}` is a cronjob: it is never available, its jobs come and go"
+                "`{written}` is a cronjob: it is never available, its jobs come and go"
             ))
             .help("depend on a job or a service"),
         )),
-        ([(at, _), ..], [_]) => Ok(*at),
-        ([], _) | (_, []) if names.contains(name) => Err(None),
-        ([], _) | (_, []) => {
-            let complaint = Complaint::new(format!("there is no unit `{name}`"));
-            let near = super::suggest::near(name, names.iter().map(String::as_str));
+        [(at, kind)] => Ok((*at, *kind)),
+        [] if named.iter().any(|(_, kind)| kind.is_none()) => Err(None),
+        [] => {
+            let complaint = Complaint::new(format!("there is no unit `{written}`"));
+            let near = super::suggest::near(name, known.keys().map(String::as_str));
             Err(Some(complaint.help(match near {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => "a dependency is the name of another unit file's unit".to_owned(),
             })))
         }
-        (_, several) => {
-            let list: Vec<String> = several.iter().map(|key| format!("\"{key}\"")).collect();
+        several => {
+            let list: Vec<String> =
+                several.iter().map(|(_, kind)| format!("\"{kind}/{name}\"")).collect();
             Err(Some(
-                Complaint::new(format!("`{name}` may mean several units"))
+                Complaint::new(format!("`{written}` may mean several units"))
                     .help(format!("write one of {}", list.join(", "))),
             ))
         }
@@ -165,7 +170,7 @@ fn cycles(drafts: &mut [Draft], edges: &[Vec<Edge>]) {
         draft.and_then(|d| d.identity.name.as_ref()).map(ToString::to_string).unwrap_or_default()
     };
     let mut complaints = Vec::new();
-    for start in 0..edges.len() {
+    for start in on_or_between_circles(edges) {
         for edge in edges.get(start).map(Vec::as_slice).unwrap_or_default() {
             let Some(way) = way_back(edges, edge.to, start) else { continue };
             let mut names = vec![label(start)];
@@ -181,6 +186,31 @@ fn cycles(drafts: &mut [Draft], edges: &[Vec<Edge>]) {
             draft.report.error(&place, &path, complaint);
         }
     }
+}
+
+/// Drops all that depends on nothing, again and again: what is left is on a circle or leads to one.
+fn on_or_between_circles(edges: &[Vec<Edge>]) -> Vec<usize> {
+    let mut open: Vec<usize> = edges.iter().map(Vec::len).collect();
+    let mut users: Vec<Vec<usize>> = edges.iter().map(|_| Vec::new()).collect();
+    for (from, edge) in
+        edges.iter().enumerate().flat_map(|(n, all)| all.iter().map(move |e| (n, e)))
+    {
+        if let Some(list) = users.get_mut(edge.to) {
+            list.push(from);
+        }
+    }
+    let mut free: Vec<usize> = (0..open.len()).filter(|at| open.get(*at) == Some(&0)).collect();
+    while let Some(at) = free.pop() {
+        for user in users.get(at).map(Vec::as_slice).unwrap_or_default() {
+            if let Some(count) = open.get_mut(*user) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    free.push(*user);
+                }
+            }
+        }
+    }
+    (0..open.len()).filter(|at| open.get(*at).is_some_and(|count| *count > 0)).collect()
 }
 
 /// The shortest way along the edges, both ends included.

@@ -255,6 +255,18 @@ pub fn absolute_path(text: &str) -> Result<(), Complaint> {
         .help("begin it with `/`, or with a variable such as $(WSUP_DATA_DIR)"))
 }
 
+/// Checks a directory on this machine: absolute, and the same for all instances.
+///
+/// # Errors
+/// That it is relative.
+pub fn directory(text: &str) -> Result<(), Complaint> {
+    if text.starts_with('/') {
+        return Ok(());
+    }
+    Err(Complaint::new(format!("`{text}` is not an absolute path"))
+        .help("begin it with `/`: each instance gets a directory of its own below it"))
+}
+
 /// Checks the pattern of paths of a daemonset.
 ///
 /// # Errors

@@ -30,6 +30,12 @@ impl Report {
         Report { files, diagnostics: Vec::new(), shadows: Vec::new() }
     }
 
+    /// What stands at a place.
+    pub(super) fn written(&self, at: &Place) -> &str {
+        let file = self.files.get(at.file);
+        file.and_then(|file| file.text.get(at.span.clone())).unwrap_or_default()
+    }
+
     /// Whether there is an error, not only warnings.
     pub(super) fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)

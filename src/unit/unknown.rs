@@ -55,20 +55,37 @@ pub(super) fn unknown_key(
     unknown.help(format!("{} has: {}", in_brackets(path), all.join(", ")))
 }
 
+/// A key that more tables have is too general for a hint.
+const PLACES_MAX: usize = 3;
+
 /// Where a key of this name belongs, if another table has it.
 fn elsewhere(name: &str, ours: &str, kind: Option<Kind>, path: &str) -> Option<String> {
     let mut paths = Vec::new();
     all_paths(keys::UNIT, kind, "", &mut paths);
-    let full = paths
+    let mut found: Vec<String> = paths
         .iter()
-        .find(|(_, key)| *key == name || *key == ours)
+        .filter(|(_, key)| *key == name || *key == ours)
         .map(|(table, key)| join(table, key))
-        .or_else(|| suggest::foreign(ours).map(str::to_owned))?;
-    Some(match full.rsplit_once('.') {
-        None => format!("`{full}` belongs at the top of the file, before the first [table]"),
-        Some((table, key)) if table == path => format!("did you mean `{key}`?"),
-        Some((table, key)) if key == name => format!("`{key}` belongs in {}", in_brackets(table)),
-        Some((table, key)) => format!("did you mean `{key}` in {}?", in_brackets(table)),
+        .collect();
+    found.extend(suggest::foreign(ours).filter(|_| found.is_empty()).map(str::to_owned));
+    let full = found.first()?;
+    let Some((table, key)) = full.rsplit_once('.') else {
+        return Some(format!("`{full}` belongs at the top of the file, before the first [table]"));
+    };
+    if table == path {
+        return Some(format!("did you mean `{key}`?"));
+    }
+    let tables: Vec<String> = found
+        .iter()
+        .filter_map(|full| full.rsplit_once('.'))
+        .map(|(table, _)| in_brackets(table))
+        .take(PLACES_MAX)
+        .collect();
+    let tables = tables.join(" or ");
+    Some(if key == name {
+        format!("`{key}` belongs in {tables}")
+    } else {
+        format!("did you mean `{key}` in {tables}?")
     })
 }
 

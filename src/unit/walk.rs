@@ -139,6 +139,7 @@ impl Walk<'_> {
     ) {
         let Some(text) = node.as_text() else {
             let help = match &node.value {
+                _ if path == "kind" => Some("write kind = \"deployment\", for example".to_owned()),
                 Value::Int(number) => Some(format!("write it in quotes: \"{number}\"")),
                 Value::Float(number) => Some(format!("write it in quotes: \"{number}\"")),
                 Value::Bool(flag) => Some(format!("write it in quotes: \"{flag}\"")),
@@ -169,8 +170,10 @@ impl Walk<'_> {
                 .help(format!("write {what}, or leave the key out"));
             return self.refuse(node, path, complaint);
         }
-        if let (Value::Int(number), true) = (&node.value, matches!(last(path), "umask" | "mode")) {
-            let help = format!("write its octal digits in quotes: \"0{number}\"");
+        if let (Value::Int(_), "umask" | "mode") = (&node.value, last(path)) {
+            let written = self.report.written(&node.at);
+            let digits = written.trim_start_matches("0o").trim_start_matches('0');
+            let help = format!("write its octal digits in quotes: \"0{digits}\"");
             return self.wrong_type(node, path, "a string of octal digits", Some(help));
         }
         self.text(node, path, what, check);

@@ -382,7 +382,7 @@ const STATEFULSET_KEYS: &[Key] = &[
     key(
         "data_dir",
         STATEFULSET,
-        Shape::Word(names::absolute_path, "an absolute path"),
+        Shape::Word(names::directory, "an absolute path"),
         "Where the data directories are; default: below the state directory",
     ),
     key("retention", STATEFULSET, Shape::Table(RETENTION), "What becomes of the data directories"),

@@ -232,7 +232,7 @@ fn job(view: &View<'_>, report: &mut Report) -> JobSpec {
         let complaint = Complaint::new(message).help(help);
         report.error(&own.place(key), &own.path(key), complaint);
     };
-    if indexed && !own.has("completions") {
+    if indexed && own.has("parallelism") && !own.has("completions") {
         refuse(
             "completion_mode",
             "an indexed job needs `completions`: how many indexes there are",
