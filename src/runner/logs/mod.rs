@@ -8,6 +8,7 @@ pub mod follow;
 pub mod index;
 pub(super) mod pump;
 pub mod read;
+pub mod select;
 pub(super) mod write;
 
 use std::ffi::OsString;
