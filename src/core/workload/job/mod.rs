@@ -440,7 +440,8 @@ fn finish(state: &mut State, now: Now, out: &mut Outcome) {
         Note::normal(Reason::JobCompleted, "complete")
     };
     out.tell(
-        note.with("reason", Field::Text(target.reason))
+        // Not "reason": that is the event's own, and JSON has one key of a name.
+        note.with("cause", Field::Text(target.reason))
             .with_int("succeeded", state.succeeded)
             .with_int("failed", state.failed),
     );

@@ -647,7 +647,7 @@ fn the_outcome_is_said_when_all_processes_are_gone() {
     assert_eq!(world.counts(), (0, 3));
     let note = world.notes.last().unwrap();
     assert_eq!(note.reason, Reason::JobFailed);
-    assert_eq!(note.fields["reason"], Field::Text("BackoffLimitExceeded".into()));
+    assert_eq!(note.fields["cause"], Field::Text("BackoffLimitExceeded".into()));
     assert_eq!(note.fields["failed"], Field::Int(3));
     assert_eq!(note.fields["succeeded"], Field::Int(0));
 }
