@@ -3,6 +3,7 @@
 //! Responsible for the tasks that wait for one source each and put what they get into one queue.
 
 use super::nodes::NodeSet;
+use super::settings::Mode;
 use super::timer::ClockSteps;
 use super::watch::WatchSet;
 use crate::core::event::Event;
@@ -81,13 +82,15 @@ impl Inputs {
 ///
 /// # Errors
 /// As sigaction(2).
-pub fn signals(inputs: &Inputs) -> io::Result<()> {
+pub fn signals(inputs: &Inputs, mode: Mode) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let inputs = inputs.clone();
     tokio::spawn(async move {
         let mut interrupted = false;
         while let Some(signal) = signals.next().await {
             inputs.send(match signal {
+                // The terminal is gone, and with it the person.
+                SIGHUP if mode == Mode::Dev => Input::Stop,
                 SIGHUP => Input::Reload,
                 SIGINT if std::mem::replace(&mut interrupted, true) => Input::StopAtOnce,
                 _ => Input::Stop,

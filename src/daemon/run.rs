@@ -74,7 +74,7 @@ impl Daemon {
             Hands::new(&settings, (lock, store, link), inputs.clone(), events).map_err(fail)?;
         let units = UnitFiles::new(settings.units.clone(), settings.only.clone());
         let watched = watch::Sender::new(BTreeSet::new());
-        input::signals(&inputs).map_err(fail)?;
+        input::signals(&inputs, settings.mode).map_err(fail)?;
         input::clock_steps(&inputs).map_err(fail)?;
         input::units(&inputs, watched.subscribe()).map_err(fail)?;
         input::watchdog(&inputs);

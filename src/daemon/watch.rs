@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 #[derive(Debug)]
 pub struct WatchSet {
     inotify: AsyncFd<Source<Inotify>>,
+    flags: AddWatchFlags,
     watched: BTreeSet<Wd>,
     told_full: bool,
 }
@@ -37,13 +38,41 @@ impl PartialOrd for Wd {
 }
 
 impl WatchSet {
-    /// An empty set. Needs tokio's I/O.
+    /// An empty set that wakes for names and finished files. Needs tokio's I/O.
     ///
     /// # Errors
     /// As inotify_init1(2): too many instances, say.
     pub fn new() -> io::Result<WatchSet> {
+        WatchSet::with(
+            AddWatchFlags::IN_CREATE
+                | AddWatchFlags::IN_DELETE
+                | AddWatchFlags::IN_MOVED_FROM
+                | AddWatchFlags::IN_MOVED_TO
+                | AddWatchFlags::IN_CLOSE_WRITE
+                | AddWatchFlags::IN_ATTRIB
+                | AddWatchFlags::IN_DELETE_SELF
+                | AddWatchFlags::IN_MOVE_SELF,
+        )
+    }
+
+    /// An empty set that wakes for everything that is written, finished or not.
+    ///
+    /// # Errors
+    /// As [`WatchSet::new`].
+    pub fn for_content() -> io::Result<WatchSet> {
+        WatchSet::with(
+            AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MODIFY,
+        )
+    }
+
+    fn with(flags: AddWatchFlags) -> io::Result<WatchSet> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        Ok(WatchSet { inotify: register(inotify)?, watched: BTreeSet::new(), told_full: false })
+        Ok(WatchSet {
+            inotify: register(inotify)?,
+            flags: flags | AddWatchFlags::IN_ONLYDIR,
+            watched: BTreeSet::new(),
+            told_full: false,
+        })
     }
 
     /// Watches exactly these directories from now on. One that is not there is left out: its
@@ -52,18 +81,9 @@ impl WatchSet {
     ///
     /// Look at the directories after this call, not before: what changed in between is not told.
     pub fn set(&mut self, directories: &BTreeSet<PathBuf>) {
-        let flags = AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
         let mut now = BTreeSet::new();
         for directory in directories {
-            match self.inotify.get_ref().0.add_watch(directory, flags) {
+            match self.inotify.get_ref().0.add_watch(directory, self.flags) {
                 Ok(wd) => {
                     now.insert(Wd(wd));
                 }
