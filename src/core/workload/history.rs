@@ -5,7 +5,7 @@
 //! `pkg/controller/history/controller_history.go`); a ReplicaSet holds one [`Stored`] each. Must
 //! not know instances: the callers say which templates are in use.
 
-use super::{HistoryEntry, Note, SetId, template_hash};
+use super::{HistoryEntry, Intent, Note, Outcome, SetId, template_hash};
 use crate::core::id::Revision;
 use crate::core::report::Reason;
 use crate::core::spec::InstanceTemplate;
@@ -234,6 +234,12 @@ pub fn undo_template(
         Some(number) => format!("there is no revision {number}; known revisions: {numbers}"),
         None => format!("there is no earlier revision to go back to; known revisions: {numbers}"),
     })
+}
+
+/// Whether nothing is to be done. Only then may stored templates go: what is about to be made is
+/// not yet seen to be using one.
+pub fn at_rest(outcome: &Outcome) -> bool {
+    outcome.intents.iter().all(|intent| matches!(intent, Intent::Tell(_)))
 }
 
 /// Tells that a roll-out began.

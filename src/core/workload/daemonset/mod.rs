@@ -9,7 +9,7 @@
 
 mod update;
 
-use super::history::{Adopted, Revisions, complete, started};
+use super::history::{Adopted, Revisions, at_rest, complete, started};
 use super::replicaset::remove_all;
 use super::statefulset::seen::Seen;
 use super::{BURST, Context, Counts, HistoryEntry, Identity, Intent, Mode, NewName, Observed};
@@ -334,6 +334,9 @@ impl<'a> Sync<'a> {
         }
         self.state.counts = counts;
         self.state.rolled_out = done;
+        if !at_rest(&self.outcome) {
+            return;
+        }
         let live: Vec<SetId> = std::iter::once(self.update)
             .chain(self.observed.iter().map(|one| one.set))
             .chain(self.state.parked.values().copied())
@@ -347,5 +350,7 @@ fn expired(failure: Failure, now: Mono) -> bool {
     now.since(failure.at) > FAILED_DELAY_MAX.saturating_add(FAILED_DELAY_MAX)
 }
 
+#[cfg(test)]
+mod props;
 #[cfg(test)]
 mod tests;

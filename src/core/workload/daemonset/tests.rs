@@ -359,3 +359,15 @@ fn state_survives_storage() {
     assert_eq!(back, world.controller.state);
     assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
 }
+
+#[test]
+fn history_keeps_what_is_about_to_be_used() {
+    let mut world = world(DaemonSetSpec { revision_history_limit: 0, ..spec(0, 1) }, &["a", "b"]);
+    world.apply("bad");
+    world.pass_secs(10);
+    world.mode = Mode::Stopped;
+    world.pass_secs(10);
+    world.mode = Mode::Run;
+    world.pass_secs(10);
+    assert_eq!((world.active_of("v1"), world.active_of("bad")), (1, 1));
+}

@@ -255,4 +255,6 @@ impl Sync<'_> {
 }
 
 #[cfg(test)]
+mod props;
+#[cfg(test)]
 mod tests;

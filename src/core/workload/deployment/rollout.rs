@@ -179,14 +179,7 @@ impl Sync<'_> {
         for (id, _) in new.map_or_else(|| self.old_sets(SetId::MAX), |id| self.old_sets(id)) {
             changed |= self.resize(id, 0);
         }
-        let old_exists = self.observed.iter().filter(|one| Some(one.set) != new).any(|one| {
-            // `recreate.go oldPodsRunning`: also the ones that are going.
-            match one.phase {
-                Phase::Succeeded | Phase::Failed => false,
-                Phase::Pending | Phase::Running | Phase::GaveUp => true,
-            }
-        });
-        if changed || old_exists {
+        if changed || self.others_exist(new) {
             return new;
         }
         let id = self.make_new();
@@ -194,6 +187,15 @@ impl Sync<'_> {
             self.clean_up_if_complete(id);
         }
         Some(id)
+    }
+
+    /// Whether anything of another set is there, the ones that are going too (Kubernetes
+    /// `recreate.go oldPodsRunning`).
+    fn others_exist(&self, new: Option<SetId>) -> bool {
+        self.observed.iter().filter(|one| Some(one.set) != new).any(|one| match one.phase {
+            Phase::Succeeded | Phase::Failed => false,
+            Phase::Pending | Phase::Running | Phase::GaveUp => true,
+        })
     }
 
     /// Whether the desired count has changed since a set was last sized (Kubernetes `sync.go
@@ -211,6 +213,9 @@ impl Sync<'_> {
         let youngest = self.state.sets.last().map(ReplicaSet::id);
         match (active.as_slice(), new.or(youngest)) {
             ([], None) => false,
+            // Kubernetes does not wait here; a pause in the middle of a Recreate would start the
+            // new version beside the old one.
+            ([], Some(id)) if !self.bounds.rolling && self.others_exist(Some(id)) => false,
             ([], Some(id)) => self.resize(id, self.bounds.replicas),
             ([only], _) => self.resize(*only, self.bounds.replicas),
             (several, _) => {

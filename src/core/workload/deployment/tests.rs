@@ -657,3 +657,19 @@ fn state_survives_storage() {
     assert_eq!(back, world.controller.state);
     assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
 }
+
+#[test]
+fn a_pause_in_mid_recreate_starts_nothing_beside_the_old_ones() {
+    // Kubernetes' sync.go scale would: none is active, so the new one is sized to the full.
+    let mut spec = spec(2, count(0), count(0));
+    spec.strategy = DeploymentStrategy::Recreate;
+    let mut world = world(spec);
+    world.apply("v2");
+    world.pass_secs(5);
+    world.apply("v1");
+    world.controller.spec.paused = true;
+    world.settle();
+    assert_eq!((world.active(), world.observed.len()), (0, 2));
+    world.pass_secs(5);
+    assert_eq!(world.active_of("v1"), 2, "but when they are gone");
+}

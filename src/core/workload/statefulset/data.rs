@@ -55,12 +55,19 @@ impl Sync<'_> {
                 self.remove_data(ordinal);
             }
         }
+        self.ask_for_removal();
     }
 
     fn remove_data(&mut self, ordinal: u32) {
-        let instance = instance_name(self.context.name, ordinal);
-        if self.state.removing.insert(instance.clone()) {
-            self.outcome.push(Intent::RemoveData { instance });
+        self.state.removing.insert(instance_name(self.context.name, ordinal));
+    }
+
+    /// Asks once, and once more in each life of the daemon, for what is still to be removed.
+    pub(super) fn ask_for_removal(&mut self) {
+        for instance in &self.state.removing {
+            if self.state.asked.insert(instance.clone()) {
+                self.outcome.push(Intent::RemoveData { instance: instance.clone() });
+            }
         }
     }
 }

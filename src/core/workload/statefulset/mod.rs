@@ -9,7 +9,7 @@ mod data;
 pub(super) mod seen;
 mod update;
 
-use super::history::{Adopted, Revisions, complete, started};
+use super::history::{Adopted, Revisions, at_rest, complete, started};
 use super::replicaset::remove_all;
 use super::{BURST, Context, Counts, HistoryEntry, Identity, Intent, Mode, NewName, Observed};
 use super::{Outcome, Phase, SetId, Status};
@@ -43,6 +43,10 @@ pub struct State {
     doomed: BTreeSet<u32>,
     /// Instances whose data is being removed.
     removing: BTreeSet<String>,
+    /// Of these, those that were asked for in this life of the daemon: a removal that its end
+    /// has cut short is asked for again.
+    #[serde(skip)]
+    asked: BTreeSet<String>,
     /// While stopped, and until each is made again: the revision of each instance that was
     /// stopped, so that a stop in the middle of a roll-out does not finish it.
     parked: BTreeMap<u32, SetId>,
@@ -87,11 +91,7 @@ impl State {
     /// elsewhere): its ordinal may be made again.
     pub fn data_removed(&mut self, instance: &str) {
         self.removing.remove(instance);
-    }
-
-    /// The instances whose data is being removed: the core asks again for these after a restart.
-    pub fn removing(&self) -> impl Iterator<Item = &str> {
-        self.removing.iter().map(String::as_str)
+        self.asked.remove(instance);
     }
 }
 
@@ -193,6 +193,7 @@ impl Sync<'_> {
             self.state.parked.clear();
         }
         self.settle_data();
+        self.ask_for_removal();
         if self.keep_wanted() == Flow::GoOn && self.remove_condemned() == Flow::GoOn {
             self.update_step();
         }
@@ -347,7 +348,9 @@ impl Sync<'_> {
             counts.available += u32::from(self.is_available(one));
             counts.updated += u32::from(one.set == self.update);
         }
-        let alone = self.by_ordinal.len() == replicas as usize && counts.current == replicas;
+        let runs = self.context.mode == Mode::Run;
+        let alone =
+            runs && self.by_ordinal.len() == replicas as usize && counts.current == replicas;
         let updated = alone && counts.updated == replicas;
         if updated && counts.ready == replicas && self.rolls() {
             self.state.current = Some(self.update);
@@ -359,12 +362,15 @@ impl Sync<'_> {
         let there = self.wanted().all(|(index, one)| index < partition || one.set == self.update);
         let done = alone && there && counts.available == replicas;
         let revision = self.state.revisions.newest();
-        if done && self.context.mode == Mode::Run && self.state.announced != revision {
+        if done && self.state.announced != revision {
             self.state.announced = revision;
             self.outcome.tell(complete(revision));
         }
         self.state.counts = counts;
         self.state.rolled_out = done;
+        if !at_rest(&self.outcome) {
+            return;
+        }
         let live: Vec<SetId> = [Some(self.update), self.state.current]
             .into_iter()
             .flatten()
@@ -392,5 +398,7 @@ fn instance_name(unit: &str, ordinal: u32) -> String {
     format!("{unit}-{ordinal}")
 }
 
+#[cfg(test)]
+mod props;
 #[cfg(test)]
 mod tests;

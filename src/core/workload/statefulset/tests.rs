@@ -500,7 +500,10 @@ fn a_successor_waits_for_stale_data() {
     world.controller.spec.replicas = 2;
     world.pass_secs(60);
     assert_eq!(world.take_log(), ["-db-1", "!db-1"], "asked to go: its data goes too");
-    assert_eq!(world.controller.state.removing().collect::<Vec<_>>(), ["db-1"]);
+    let text = serde_json::to_string(&world.controller.state).unwrap();
+    world.controller.state = serde_json::from_str(&text).unwrap();
+    world.pass_secs(60);
+    assert_eq!(world.take_log(), ["!db-1"], "asked again after the daemon's end");
     world.controller.state.data_removed("db-1");
     world.pass_secs(60);
     assert_eq!(world.take_log(), ["+db-1"]);
@@ -556,4 +559,32 @@ fn state_survives_storage() {
     let back: State = serde_json::from_str(&text).unwrap();
     assert_eq!(back, world.controller.state);
     assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
+}
+
+#[test]
+fn what_was_stopped_from_birth_begins_as_any_other() {
+    let mut world = fresh(with(spec(0), rolling(1, 1)));
+    world.mode = Mode::Stopped;
+    world.settle();
+    world.mode = Mode::Run;
+    world.controller.spec.replicas = 2;
+    world.pass_secs(10);
+    assert_eq!((world.active_of("v1"), world.controller.state.current), (2, Some(1)));
+}
+
+#[test]
+fn two_broken_ones_block_a_scale_down() {
+    // control.go processCondemned, as it is in Kubernetes: an operator must help.
+    let mut world = world(spec(3));
+    for name in ["db-1", "db-2"] {
+        let one = world.named(name);
+        one.ready_since = None;
+        one.restarts = 5;
+    }
+    world.controller.spec.replicas = 0;
+    world.pass_secs(60);
+    assert!(world.take_log().is_empty());
+    world.delete("db-2");
+    world.pass_secs(60);
+    assert_eq!(world.take_log(), ["-db-2", "-db-1", "-db-0"]);
 }
