@@ -674,7 +674,7 @@ fn agrees_with_a_walk_through_every_minute() {
     ];
     let mut rng = Rng(2026);
     let mut compared = 0;
-    for round in 0..420 {
+    for round in 0..300 {
         let zone = zone(names[round % names.len()]);
         let year = 2009 + rng.below(24) as i16;
         let start = jiff::civil::date(year, 1, 1).at(0, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap();
@@ -722,5 +722,5 @@ fn agrees_with_a_walk_through_every_minute() {
             compared += got.len();
         }
     }
-    assert!(compared > 10_000, "only {compared} runs compared");
+    assert!(compared > 7_000, "only {compared} runs compared");
 }

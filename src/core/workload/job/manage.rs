@@ -142,11 +142,14 @@ fn create(
         })
         .collect();
     let mut missing = missing;
-    for index in 0..spec.completions.unwrap_or(0) {
-        if missing == 0 {
-            break;
-        }
-        if !pending(spec, state, index) || taken.contains(&index) {
+    let completions = spec.completions.unwrap_or(0);
+    let mut next = 0;
+    while missing > 0 && next < completions {
+        let index = next;
+        let done = &state.completed_indexes;
+        let decided = done.end_of(index).or_else(|| state.failed_indexes.end_of(index));
+        next = decided.unwrap_or(index).saturating_add(1);
+        if decided.is_some() || taken.contains(&index) {
             continue;
         }
         let not_before = state.index_attempts.get(&index).and_then(|a| a.not_before(template));

@@ -797,7 +797,21 @@ fn index_sets_have_kubernetes_text_form() {
         assert_eq!(indexes.text(), *text);
         assert_eq!(Indexes::parse(text), Ok(indexes));
     }
-    assert!(Indexes::parse("1-x").is_err());
+    for bad in ["1-x", "x", "3-1", "1,1", "2,1", "0-3,3", "-1"] {
+        assert!(Indexes::parse(bad).is_err(), "{bad}");
+    }
+    let mut rng = Rng(7);
+    let (mut set, mut plain) = (Indexes::default(), BTreeSet::new());
+    for _ in 0..300 {
+        let index = rng.below(200) as u32;
+        assert_eq!(set.insert(index), plain.insert(index));
+        let (a, b) = (rng.below(200) as u32, rng.below(200) as u32);
+        assert_eq!(set.contains(a), plain.contains(&a));
+        let within = if a <= b { plain.range(a..=b).count() } else { 0 };
+        assert_eq!(set.count_within(a, b) as usize, within);
+        assert_eq!(set.count_below(a) as usize, plain.range(..a).count());
+        assert_eq!(Indexes::parse(&set.text()).as_ref(), Ok(&set));
+    }
 }
 
 #[test]
