@@ -343,6 +343,46 @@ fn a_new_daemon_finds_everything() {
 }
 
 #[test]
+fn nothing_of_a_killed_runner_lives_beside_its_successor() {
+    each_mode(|rig| {
+        let (_, pids) = stubborn_tree(rig, "while :; do sleep 1000; done");
+        let killed = nix::unistd::Pid::from_raw(rig.runner_pid() as i32);
+        nix::sys::signal::kill(killed, nix::sys::signal::SIGKILL).unwrap();
+        rig.wait_until_gone();
+        assert!(pids.iter().all(|pid| rig::lives(*pid)), "they live on without it");
+        rig.connect();
+        assert_eq!(rig.welcome().living, []);
+        let alive: Vec<i32> = pids.into_iter().filter(|pid| rig::lives(*pid)).collect();
+        assert_eq!(alive, [] as [i32; 0]);
+    });
+}
+
+#[test]
+fn nonsense_on_the_socket_harms_nobody() {
+    use std::io::{Read, Write};
+    each_mode(|rig| {
+        let id = rig.spawn(sh("exec sleep 1000"));
+        rig.spawned(id);
+        for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x02\0\0\0{}", b"\xff\xff\xff\x7f"] {
+            let path = rig.dir().join("run/runner.sock");
+            let mut stranger = wsup::os::socket::connect(&path).unwrap();
+            stranger.write_all(nonsense).unwrap();
+            // It hangs up.
+            assert!(!matches!(stranger.read(&mut [0; 100]), Ok(1..)));
+        }
+        // A stranger that never says Hello commands nothing.
+        let mut stranger = wsup::os::socket::connect(&rig.dir().join("run/runner.sock")).unwrap();
+        let kill = wsup::runner::protocol::encode(&Command::KillTree { id }).unwrap();
+        stranger.write_all(&kill).unwrap();
+        let other = rig.spawn_named("b", sh("exit 0"));
+        assert_eq!(rig.exit_of(other), Exit::Code(0));
+        assert!(!rig.has_ended(id));
+        rig.send(Command::KillTree { id });
+        assert_eq!(rig.exit_of(id), Exit::Signal(KILL));
+    });
+}
+
+#[test]
 fn the_last_will_is_done_within_two_seconds() {
     each_mode(|rig| {
         let (_, mut pids) = stubborn_tree(rig, "while :; do sleep 1000; done");

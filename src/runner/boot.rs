@@ -5,6 +5,7 @@
 
 use super::cgroup::Cgroups;
 use super::launch::READY;
+use super::orphans;
 use super::protocol::{SOCKET_NAME, TreeMode};
 use super::spawn::Spawner;
 use super::sys;
@@ -167,6 +168,9 @@ fn trees(options: &Options, spawner: &mut Spawner) -> (Option<Cgroups>, TreeMode
             (Some(cgroups), TreeMode::Cgroup { path: path.to_string_lossy().into_owned() })
         }
         Err(reason) => {
+            if let Err(left) = orphans::clear_leftovers(&options.runtime_dir) {
+                note(&left);
+            }
             // Without a cgroup this does not fail: at worst, fork is used.
             let _probed = spawner.probe(None);
             (None, TreeMode::ProcessGroups { reason })

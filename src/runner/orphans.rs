@@ -9,12 +9,20 @@
 //! carry that have called setsid.
 
 use super::sys;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long what a dead runner left behind may take to die.
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The variables that tell instances apart.
 const MARKS: [&[u8]; 3] = [b"WSUP_KIND=", b"WSUP_UNIT=", b"WSUP_INSTANCE="];
@@ -94,6 +102,63 @@ fn parse(pid: i32, stat: &str) -> Option<Process> {
     // Field 22 of proc_pid_stat(5); 6 were taken.
     let started = fields.nth(15)?.parse().ok()?;
     Some(Process { pid, parent, group, session, started })
+}
+
+/// Kills what a dead runner of this directory has left: nobody can hold it any more, and two
+/// generations of an instance must never run side by side. Such a process carries all of the
+/// variables that tell instances apart, and the way to the directory's control socket.
+///
+/// # Errors
+/// With the reason for people.
+pub(super) fn clear_leftovers(runtime_dir: &Path) -> Result<(), String> {
+    let failed = |error: io::Error| format!("cannot look for a former runner's processes: {error}");
+    let dir = runtime_dir.canonicalize().map_err(failed)?;
+    let mut own = BTreeSet::from([i32::try_from(std::process::id()).unwrap_or(0)]);
+    // Not those that we were started from, should it have been within an instance.
+    let mut next = own.first().copied();
+    while let Some(process) = next.and_then(process) {
+        next = own.insert(process.parent).then_some(process.parent);
+    }
+    let deadline = Instant::now() + LEFTOVER_PATIENCE;
+    loop {
+        let left: Vec<Process> = table()
+            .map_err(failed)?
+            .into_iter()
+            .filter(|process| !own.contains(&process.pid) && is_leftover(process.pid, &dir))
+            .collect();
+        let mut ends = Vec::new();
+        for process in &left {
+            if let Ok(pidfd) = sys::pidfd_open(process.pid) {
+                signal_one(process, nix::libc::SIGKILL);
+                ends.push(pidfd);
+            }
+        }
+        if ends.is_empty() {
+            return Ok(());
+        }
+        for end in &ends {
+            let wait = deadline.saturating_duration_since(Instant::now()).as_millis();
+            let mut fds = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+            let _woken = poll(&mut fds, u16::try_from(wait).unwrap_or(u16::MAX));
+        }
+        if Instant::now() >= deadline {
+            return Err(format!("{} processes of a former runner do not end", left.len()));
+        }
+    }
+}
+
+fn is_leftover(pid: i32, dir: &Path) -> bool {
+    // A zombie, a kernel thread and somebody else's process have none that can be read.
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let mut entries = environ.split(|b| *b == 0);
+    let marked =
+        MARKS.iter().all(|mark| environ.split(|b| *b == 0).any(|entry| entry.starts_with(mark)));
+    marked
+        && entries.any(|entry| {
+            let socket = entry.strip_prefix(b"WSUP_CONTROL=").map(OsStr::from_bytes);
+            let parent = socket.and_then(|socket| Path::new(socket).parent());
+            parent.and_then(|parent| parent.canonicalize().ok()).as_deref() == Some(dir)
+        })
 }
 
 /// Sends a signal to these processes and everything below them, and with SIGKILL to their process

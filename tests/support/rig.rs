@@ -149,6 +149,7 @@ impl Rig {
                 "WSUP_KIND=deployment".into(),
                 "WSUP_UNIT=unit".into(),
                 format!("WSUP_INSTANCE={instance}").into(),
+                format!("WSUP_CONTROL={}", self.temp.path().join("run/wsup.sock").display()).into(),
             ],
             cwd: self.temp.path().into(),
             credentials: None,

@@ -9,8 +9,13 @@
 //! ever sees a copy of a pipe or a pidfd.
 #![allow(unsafe_code)]
 
+mod child;
+mod explain;
+
 use super::protocol::{Bytes, Credentials, SpawnPlan};
 use super::sys;
+use child::{ChildData, Step, Word, child_main, exit_child, write_self};
+use explain::{explain_start, explain_step};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::{CString, c_char, c_void};
@@ -18,7 +23,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// CPUs that an affinity can name; more than any machine has today (the kernel's own limit is
 /// 8192).
@@ -38,76 +43,6 @@ pub(super) enum Method {
     Clone3 { into_cgroup: bool },
     /// fork, where clone3 is refused.
     Fork,
-}
-
-/// What the child was at when it failed. Kept as a number in shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-enum Step {
-    Cgroup = 1,
-    Session,
-    Limit,
-    Nice,
-    OomScore,
-    Affinity,
-    Groups,
-    Group,
-    User,
-    Directory,
-    Signals,
-    Exec,
-}
-
-impl Step {
-    const ALL: [Step; 12] = [
-        Step::Cgroup,
-        Step::Session,
-        Step::Limit,
-        Step::Nice,
-        Step::OomScore,
-        Step::Affinity,
-        Step::Groups,
-        Step::Group,
-        Step::User,
-        Step::Directory,
-        Step::Signals,
-        Step::Exec,
-    ];
-}
-
-/// Where the child leaves word. 0 in `step`: all went well.
-#[repr(C)]
-struct Word {
-    step: AtomicU32,
-    errno: AtomicI32,
-    /// Which of several: limits, candidates.
-    item: AtomicU32,
-}
-
-/// Everything that the child reads. Pointers into [`Prepared`].
-struct ChildData {
-    word: *const Word,
-    /// The descriptor table is a copy of ours, not ours itself.
-    own_table: bool,
-    /// `cgroup.procs`, to be joined by writing; -1: born in it, or none.
-    cgroup_procs: i32,
-    limits: *const (u32, libc::rlimit64),
-    limit_count: usize,
-    nice: Option<i32>,
-    oom: *const u8,
-    oom_len: usize,
-    affinity: *const u8,
-    affinity_len: usize,
-    groups: *const u32,
-    group_count: usize,
-    ids: Option<(u32, u32)>,
-    umask: u32,
-    cwd: *const c_char,
-    ignored: u64,
-    candidates: *const *const c_char,
-    candidate_count: usize,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
 }
 
 /// A list of strings as execve wants it.
@@ -458,15 +393,6 @@ fn open_procs(cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// In a probing child: joins the cgroup and ends, 0 for success.
-fn write_self(procs: i32) {
-    // SAFETY: a write of one byte from a constant; then the child is gone.
-    unsafe {
-        let written = libc::syscall(libc::SYS_write, procs, c"0".as_ptr(), 1);
-        exit_child(if written == 1 { 0 } else { 1 })
-    }
-}
-
 /// Reaps a child that ends by itself, now.
 fn reap_failed(pidfd: &OwnedFd) {
     use nix::poll::{PollFd, PollFlags, poll};
@@ -474,252 +400,4 @@ fn reap_failed(pidfd: &OwnedFd) {
     // If it takes longer than that, an orphans' sweep or our own end reaps it.
     let _waited = poll(&mut fds, FAILED_CHILD_MS);
     let _reaped = sys::wait(sys::Wait::Pidfd(pidfd.as_fd()));
-}
-
-fn text_of(errno: i32) -> &'static str {
-    nix::Error::from_raw(errno).desc()
-}
-
-fn explain_start(plan: &SpawnPlan, error: &io::Error) -> String {
-    let why = error.raw_os_error().map_or_else(|| error.to_string(), |e| text_of(e).to_string());
-    let help = match error.raw_os_error() {
-        Some(libc::EAGAIN) => " (too many processes: see `ulimit -u`, pids.max)",
-        Some(libc::EMFILE) => " (too many open files: see `ulimit -n`)",
-        _ => "",
-    };
-    format!("cannot start {}: clone: {why}{help}", plan.instance)
-}
-
-fn explain_step(plan: &SpawnPlan, step: Step, errno: i32, item: usize) -> String {
-    let why = text_of(errno);
-    let who = plan.credentials.as_ref();
-    let (uid, gid) = who.map_or((0, 0), |c| (c.uid, c.gid));
-    let only_root = if errno == libc::EPERM && !nix::unistd::geteuid().is_root() {
-        " (only root may start programs as somebody else)"
-    } else {
-        ""
-    };
-    let what = match step {
-        Step::Exec => return explain_exec(plan, errno, item),
-        Step::Directory => {
-            let whose = if who.is_some() { format!(" as user {uid}") } else { String::new() };
-            return format!(
-                "cannot enter working directory `{}`{whose}: {why}",
-                plan.cwd.to_text()
-            );
-        }
-        Step::Cgroup => "joining its cgroup".to_string(),
-        Step::Session => "setsid".to_string(),
-        Step::Limit => {
-            let limit = plan.rlimits.get(item).map_or("", |l| l.resource.as_str());
-            format!("limit {limit}")
-        }
-        Step::Nice => format!("nice {}", plan.nice.unwrap_or(0)),
-        Step::OomScore => format!("oom_score_adj {}", plan.oom_score_adj.unwrap_or(0)),
-        Step::Affinity => format!("cpu_affinity {:?}", plan.cpu_affinity.as_deref().unwrap_or(&[])),
-        Step::Groups => "setgroups".to_string(),
-        Step::Group => format!("setgid {gid}"),
-        Step::User => format!("setuid {uid}"),
-        Step::Signals => "resetting signals".to_string(),
-    };
-    let only_root = match step {
-        Step::Groups | Step::Group | Step::User => only_root,
-        _ => "",
-    };
-    format!("cannot start {}: {what}: {why}{only_root}", plan.instance)
-}
-
-fn explain_exec(plan: &SpawnPlan, errno: i32, item: usize) -> String {
-    let name = plan.argv.first().map(Bytes::to_text).unwrap_or_default();
-    let place = plan.candidates.get(item).map(Bytes::to_text).unwrap_or_default();
-    if errno == libc::ENOENT || errno == libc::ENOTDIR {
-        // What is there and still "not found" lacks its interpreter.
-        let there = plan.candidates.iter().find(|c| plan.cwd.as_path().join(c.as_path()).exists());
-        if let Some(there) = there {
-            return format!(
-                "cannot run `{}`: the interpreter in its first line, or its dynamic loader, \
-                 does not exist",
-                there.to_text()
-            );
-        }
-        if name.contains('/') {
-            return format!("command not found: `{name}`");
-        }
-        let path: Vec<String> = plan
-            .candidates
-            .iter()
-            .map(|c| c.to_text())
-            .map(|c| c.strip_suffix(&format!("/{name}")).unwrap_or(&c).to_string())
-            .collect();
-        return format!("command not found: `{name}` (searched PATH {})", path.join(":"));
-    }
-    let help = match errno {
-        libc::ENOEXEC => " (a script needs a first line such as `#!/bin/sh`)",
-        libc::EACCES => " (is it executable, and may the user reach it?)",
-        libc::E2BIG => " (arguments and environment are too long)",
-        _ => "",
-    };
-    format!("cannot run `{place}`: {}{help}", text_of(errno))
-}
-
-// ---- The child's side. No allocation, no locks, no libc state: raw system calls only. ----
-
-/// Ends the child at once.
-unsafe fn exit_child(code: i32) -> ! {
-    // SAFETY: exit_group takes a number and does not return.
-    unsafe {
-        libc::syscall(libc::SYS_exit_group, code);
-        loop {
-            libc::syscall(libc::SYS_exit, code);
-        }
-    }
-}
-
-unsafe fn errno() -> i32 {
-    // SAFETY: libc's own address; the parent, whose it is, stands still or has a copy.
-    unsafe { *libc::__errno_location() }
-}
-
-/// Leaves word and ends the child.
-unsafe fn fail(data: &ChildData, step: Step, item: usize, errno: i32) -> ! {
-    // SAFETY: `word` is mapped in parent and child.
-    unsafe {
-        let word = &*data.word;
-        word.errno.store(errno, Ordering::Relaxed);
-        word.item.store(item as u32, Ordering::Relaxed);
-        word.step.store(step as u32, Ordering::Release);
-        exit_child(127)
-    }
-}
-
-/// Everything between clone and execve.
-unsafe extern "C" fn child_main(data: *mut c_void) -> ! {
-    // SAFETY: the parent hands in a `ChildData` whose pointers are valid until execve.
-    unsafe {
-        let data = &*data.cast_const().cast::<ChildData>();
-        if data.cgroup_procs >= 0
-            && libc::syscall(libc::SYS_write, data.cgroup_procs, c"0".as_ptr(), 1) != 1
-        {
-            fail(data, Step::Cgroup, 0, errno());
-        }
-        leave_descriptors(data);
-        if libc::syscall(libc::SYS_setsid) < 0 {
-            fail(data, Step::Session, 0, errno());
-        }
-        set_limits(data);
-        become_user(data);
-        libc::syscall(libc::SYS_umask, data.umask);
-        if libc::syscall(libc::SYS_chdir, data.cwd) != 0 {
-            fail(data, Step::Directory, 0, errno());
-        }
-        reset_signals(data);
-        exec(data)
-    }
-}
-
-/// Leaves the parent's descriptor table and keeps 0, 1 and 2.
-unsafe fn leave_descriptors(data: &ChildData) {
-    // A copy of the table may keep its descriptors until execve (one of them tells the parent of
-    // it). If the kernel cannot do it, execve itself leaves the table, and all that is ours closes.
-    let flag = if data.own_table { libc::CLOSE_RANGE_CLOEXEC } else { libc::CLOSE_RANGE_UNSHARE };
-    // SAFETY: changes descriptors of this child only.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flag as libc::c_uint) };
-}
-
-/// What only a privileged child may do comes before it gives its privileges up.
-unsafe fn set_limits(data: &ChildData) {
-    // SAFETY: pointers and lengths belong together, see `Prepared::child_data`.
-    unsafe {
-        for item in 0..data.limit_count {
-            let limit = &*data.limits.add(item);
-            let none = ptr::null_mut::<libc::rlimit64>();
-            if libc::syscall(libc::SYS_prlimit64, 0, limit.0, &raw const limit.1, none) != 0 {
-                fail(data, Step::Limit, item, errno());
-            }
-        }
-        if let Some(nice) = data.nice
-            && libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) != 0
-        {
-            fail(data, Step::Nice, 0, errno());
-        }
-        if data.oom_len > 0 {
-            let path = c"/proc/self/oom_score_adj".as_ptr();
-            let fd =
-                libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_WRONLY, 0) as i32;
-            if fd < 0 || libc::syscall(libc::SYS_write, fd, data.oom, data.oom_len) < 0 {
-                fail(data, Step::OomScore, 0, errno());
-            }
-            libc::syscall(libc::SYS_close, fd);
-        }
-        if data.affinity_len > 0
-            && libc::syscall(libc::SYS_sched_setaffinity, 0, data.affinity_len, data.affinity) < 0
-        {
-            fail(data, Step::Affinity, 0, errno());
-        }
-    }
-}
-
-/// Raw calls, since libc's own would go round its list of threads, which is the parent's.
-unsafe fn become_user(data: &ChildData) {
-    let Some((uid, gid)) = data.ids else { return };
-    // SAFETY: pointer and count belong together.
-    unsafe {
-        if libc::syscall(libc::SYS_setgroups, data.group_count, data.groups) != 0 {
-            fail(data, Step::Groups, 0, errno());
-        }
-        if libc::syscall(libc::SYS_setresgid, gid, gid, gid) != 0 {
-            fail(data, Step::Group, 0, errno());
-        }
-        if libc::syscall(libc::SYS_setresuid, uid, uid, uid) != 0 {
-            fail(data, Step::User, 0, errno());
-        }
-    }
-}
-
-/// The kernel's `struct sigaction`, all zero: the default action. Its size is the same or smaller
-/// on every architecture.
-#[repr(C)]
-struct KernelSigaction([u64; 4]);
-
-/// clone3 resets handlers (fork leaves none: the runner has none), but what is ignored stays so.
-unsafe fn reset_signals(data: &ChildData) {
-    const SET_SIZE: usize = 8;
-    let default = KernelSigaction([0; 4]);
-    let nothing_blocked = 0_u64;
-    // SAFETY: both structures are as large as the kernel reads; sighand is the child's own.
-    unsafe {
-        for signal in 1..=64_u32 {
-            let none = ptr::null_mut::<c_void>();
-            if data.ignored & (1 << (signal - 1)) != 0
-                && libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, none, SET_SIZE)
-                    != 0
-            {
-                fail(data, Step::Signals, signal as usize, errno());
-            }
-        }
-        let none = ptr::null_mut::<c_void>();
-        let mask = &raw const nothing_blocked;
-        if libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, none, SET_SIZE) != 0 {
-            fail(data, Step::Signals, 0, errno());
-        }
-    }
-}
-
-/// Tries each candidate as execvp does: what is not there is passed over, and so is what may not
-/// be run, but that is remembered.
-unsafe fn exec(data: &ChildData) -> ! {
-    let mut worst = (libc::ENOENT, 0);
-    // SAFETY: lists end with null, as execve wants it.
-    unsafe {
-        for item in 0..data.candidate_count {
-            let candidate = *data.candidates.add(item);
-            libc::syscall(libc::SYS_execve, candidate, data.argv, data.envp);
-            match errno() {
-                libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG => {}
-                libc::EACCES => worst = (libc::EACCES, item),
-                error => fail(data, Step::Exec, item, error),
-            }
-        }
-        fail(data, Step::Exec, worst.1, worst.0)
-    }
 }
