@@ -244,13 +244,13 @@ pub fn at_rest(outcome: &Outcome) -> bool {
 
 /// Tells that a roll-out began.
 pub fn started(revision: Revision) -> Note {
-    Note::normal(Reason::RolloutStarted, format!("revision {revision} is rolled out"))
+    Note::normal(Reason::RolloutStarted, format!("rolling out revision {revision}"))
         .with_int("revision", number(revision))
 }
 
 /// Tells that a roll-out is done.
 pub fn complete(revision: Revision) -> Note {
-    Note::normal(Reason::RolloutComplete, format!("revision {revision} is rolled out completely"))
+    Note::normal(Reason::RolloutComplete, format!("revision {revision} is rolled out"))
         .with_int("revision", number(revision))
 }
 
