@@ -4,7 +4,8 @@ use crate::support::{Daemon, lives, signal};
 use std::collections::BTreeSet;
 
 /// Three children: one in a session of its own, one orphaned by a double fork, one that ignores
-/// TERM; then the main process itself ignores TERM.
+/// TERM; then the main process itself ignores TERM. In command lines `$$$$` is a shell's `$$`, as in
+/// Kubernetes.
 const STUBBORN: &str = r#"
 kind = "deployment"
 [process]
@@ -14,7 +15,7 @@ setsid sh -c "echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done" &
 (sh -c "echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done" &)
 (setsid sh -c "(setsid sh -c 'echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done' &)")
 sh -c "echo \$\$ >> @DIR@/scratch/pids; while :; do sleep 1000; done" &
-echo $$ >> @DIR@/scratch/pids
+echo $$$$ >> @DIR@/scratch/pids
 while :; do sleep 1000 & wait; done
 ''']
 termination_grace_period = "300ms"
