@@ -101,7 +101,7 @@ impl Client {
         for path in surroundings.candidates() {
             // A socket found by looking around could be anybody's trap; a given one is meant.
             let trusted = surroundings.given.is_some() || is_ours(&path);
-            let reason = match UnixStream::connect(&path).await {
+            let reason = match connect(&path) {
                 Ok(_) if trusted => return Ok(Client { socket: path }),
                 Ok(_) => {
                     "it belongs to another user (name it with --socket if you trust it)".to_owned()
@@ -166,8 +166,7 @@ impl Client {
         query: &[(&str, String)],
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
+        let stream = connect(&self.socket)
             .map_err(|e| ClientError::Unreachable(vec![(self.socket.clone(), reason(&e))]))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -202,6 +201,14 @@ fn plain_error(status: StatusCode, text: &str) -> ApiError {
 async fn value<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
     let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
     serde_json::from_slice(&body).map_err(broken)
+}
+
+/// Connects, whatever the length of the path. A unix socket's connect does not wait, unless the
+/// listener's queue is full.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let stream = crate::os::socket::connect(path)?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }
 
 /// Whether the file belongs to this user or to root.

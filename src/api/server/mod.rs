@@ -8,6 +8,8 @@ mod error;
 mod facts;
 mod follow;
 mod lines;
+mod logfile;
+mod logs;
 mod read;
 mod target;
 
@@ -35,6 +37,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// left is replaced; whether another daemon lives must have been found out before, by a lock on
 /// the runtime directory. To be called before other threads make files: it sets the umask for a
 /// moment, because a mode that is changed after `bind` would leave the socket open in between.
+/// Must be called within a runtime that has I/O enabled.
 ///
 /// # Errors
 /// With the path: the directory is not there or not writable, or something other than a socket is
@@ -52,9 +55,11 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         Err(error) => return Err(named(error)),
     }
     let before = umask(Mode::from_bits_truncate(0o177));
-    let bound = UnixListener::bind(path);
+    let bound = crate::os::socket::bind(path);
     umask(before);
-    bound.map_err(named)
+    let listener = bound.map_err(named)?;
+    listener.set_nonblocking(true).map_err(named)?;
+    UnixListener::from_std(listener).map_err(named)
 }
 
 /// Serves the control socket until `shutdown` becomes true (or its sender is gone). Then open
@@ -130,6 +135,7 @@ fn router(api: Api) -> Router {
         .route("/v1/overview", get(read::overview))
         .route("/v1/describe", get(read::describe))
         .route("/v1/events", get(read::events))
+        .route("/v1/logs", get(logs::logs))
         .route("/v1/changes", get(read::changes))
         .route("/v1/wait", get(follow::wait))
         .route("/v1/rollout/history", get(read::history))
