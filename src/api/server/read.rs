@@ -85,10 +85,11 @@ pub(super) async fn overview(
         .read(move |core| {
             let selector = query.selector()?;
             let everything = query.target.is_none() && selector.is_empty();
-            let units = match &query.target {
-                None => core.units().into_iter().filter(|u| selector.matches(&u.labels)).collect(),
+            let mut units = match &query.target {
+                None => core.units(),
                 Some(text) => units_around(core, text)?,
             };
+            units.retain(|unit| selector.matches(&unit.labels));
             Ok::<_, ApiError>(Overview {
                 instances: select_instances(core, &query, &state_dir)?,
                 units: units.iter().map(Unit::from).collect(),
