@@ -1,4 +1,11 @@
 //! What `wsup ctl` prints and how it exits, against the real core with made-up processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may say what it expects"
+)]
 
 #[path = "cli/world.rs"]
 mod world;
