@@ -103,7 +103,6 @@ const LONG_FILES: &[(&str, usize, &str)] = &[
     ("src/core/spec.rs", 700, "what a unit means, field by field"),
     ("src/api/types.rs", 720, "the wire types, field by field"),
     ("src/core/instance/mod.rs", 650, "the states of an instance and all their transitions"),
-    ("src/runner/spawn.rs", 730, "from a plan to a child, audited as a whole"),
 ];
 
 /// Lines of a function, from `fn` to its closing brace: what fits a screen.
@@ -330,6 +329,34 @@ fn the_reference_of_unit_files_names_every_key() {
     let missing = keys.iter().filter(|key| !written(key));
     let missing = missing.map(|key| format!("docs/units.md: nothing about `{key}`")).collect();
     none(missing, "Document the key: type, default, kinds, and whether it is supported.");
+}
+
+/// Files of the project that its pages link to, or name with their folder.
+#[test]
+fn pages_name_files_that_are_there() {
+    let folders = ["src/", "tests/", "units/", "docs/", "packaging/", "LICENSE"];
+    let mut dead = Vec::new();
+    for (path, text) in source::all_text().into_iter().filter(|(path, _)| path.ends_with(".md")) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for (number, line) in text.lines().enumerate() {
+            let prose: String = line.split('`').step_by(2).collect();
+            let links = prose.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+            let links = links.filter(|to| !to.is_empty() && !to.contains("://"));
+            let named = line.split('`').skip(1).step_by(2);
+            let named = named.filter(|name| folders.iter().any(|folder| name.starts_with(folder)));
+            let named = named.filter(|name| !name.contains([' ', '*']));
+            let there = |base: &str, name: &str| source::exists(base, name);
+            dead.extend(
+                links
+                    .filter(|to| !there(folder, to))
+                    .map(|to| format!("{path}:{}: {to}", number + 1)),
+            );
+            dead.extend(
+                named.filter(|to| !there("", to)).map(|to| format!("{path}:{}: {to}", number + 1)),
+            );
+        }
+    }
+    none(dead, "Name what is there, or remove the mention.");
 }
 
 /// Whether the place stands in the line as an absolute path, not below another (`{folder}/work/`).

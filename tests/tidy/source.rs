@@ -37,6 +37,11 @@ pub(crate) fn project(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// Whether a file or folder of the project is there, by its path below another of its folders.
+pub(crate) fn exists(folder: &str, path: &str) -> bool {
+    root().join(folder).join(path).exists()
+}
+
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     for entry in entries {
