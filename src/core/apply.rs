@@ -8,7 +8,7 @@ use super::Core;
 use super::action::Action;
 use super::event::UnitsRead;
 use super::id::{Kind, UnitKey};
-use super::managed::Unit;
+use super::managed::{Buried, Unit};
 use super::record::Record;
 use super::report::Reason;
 use super::restore;
@@ -24,7 +24,7 @@ enum Fate {
     Create,
     Update,
     Same,
-    /// Removed by hand, and its file is as it was then.
+    /// Removed by hand, or finished long ago, and its file is as it was then.
     StaysAway,
     /// The name belongs to a job of this cronjob.
     Taken(UnitKey),
@@ -64,8 +64,8 @@ impl Core {
 
     fn fate_of(&self, spec: &UnitSpec, explicit: bool) -> Fate {
         if let Some(buried) = self.tombstones.get(&spec.key)
-            && !explicit
-            && buried == spec
+            && (!explicit || buried.finished)
+            && buried.file == *spec
         {
             return Fate::StaysAway;
         }
@@ -138,12 +138,13 @@ impl Core {
         }
     }
 
-    /// Notes that a unit was removed by hand although its file is still there.
-    pub(super) fn bury(&mut self, key: &UnitKey, file: UnitSpec) {
-        let value = restore::encode(&file);
-        let record = Record { key: restore::tombstone_record_key(key), value, durable: true };
+    /// Notes that a unit goes although its file is still there.
+    pub(super) fn bury(&mut self, buried: Buried) {
+        let key = buried.file.key.clone();
+        let value = restore::encode(&buried);
+        let record = Record { key: restore::tombstone_record_key(&key), value, durable: true };
         self.actions.push_back(Action::Put(record));
-        self.tombstones.insert(key.clone(), file);
+        self.tombstones.insert(key, buried);
     }
 
     fn drop_tombstone(&mut self, key: &UnitKey) {

@@ -212,6 +212,16 @@ pub struct Remembered {
     pub rerun: bool,
 }
 
+/// A unit that is gone although its file is still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Buried {
+    /// What the file said then.
+    pub file: UnitSpec,
+    /// It is a job that finished and whose time to live is over: an `apply` does not run it
+    /// again as long as its file says the same.
+    pub finished: bool,
+}
+
 /// A unit.
 #[derive(Clone, Debug)]
 pub struct Unit {

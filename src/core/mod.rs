@@ -34,11 +34,10 @@ use action::Action;
 use event::Event;
 use id::{InstanceId, UnitKey, UnitName};
 use instance::{Input, Instance};
-use managed::Unit;
+use managed::{Buried, Unit};
 use report::{Field, Reason, Report, Severity};
 use request::Answer;
 use schedule::Zones;
-use spec::UnitSpec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use time::{Mono, Now};
@@ -67,8 +66,8 @@ pub struct Core {
     instances: BTreeMap<u64, Instance>,
     /// Instances by name, for operators; two units of different kinds may use one name.
     names: BTreeMap<String, BTreeSet<u64>>,
-    /// Units removed by hand while their file is still there: the file's version of then.
-    tombstones: BTreeMap<UnitKey, UnitSpec>,
+    /// Units that are gone while their file is still there.
+    tombstones: BTreeMap<UnitKey, Buried>,
     /// Files that are invalid and have no last good version.
     invalid: BTreeMap<UnitKey, String>,
     /// Units that something happened to since the last settle.

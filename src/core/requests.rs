@@ -7,7 +7,7 @@
 use super::action::Action;
 use super::id::{Kind, Revision, UnitKey, UnitName};
 use super::instance::{Input, State};
-use super::managed::{Memory, Unit, paused_of, replicas_of, suspend_of};
+use super::managed::{Buried, Memory, Unit, paused_of, replicas_of, suspend_of};
 use super::report::Reason;
 use super::request::{Answer, Done, Refusal, Request, Target};
 use super::spec::WorkloadSpec;
@@ -196,7 +196,7 @@ impl Core {
                 let owned = unit.kept.owner.is_some();
                 unit.successor = None;
                 if !owned {
-                    self.bury(key, file);
+                    self.bury(Buried { file, finished: false });
                 }
                 self.delete_unit(key);
                 said(format!("{key} deleted"))

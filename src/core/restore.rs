@@ -10,7 +10,7 @@ use super::event::{Exit, Found, Living};
 use super::id::{Kind, UnitKey};
 use super::instance::restart::Streak;
 use super::instance::{End, Input, Instance, State};
-use super::managed::{Remembered, Unit};
+use super::managed::{Buried, Remembered, Unit};
 use super::record::Record;
 use super::report::Reason;
 use super::spec::UnitSpec;
@@ -106,8 +106,8 @@ impl Core {
             self.restore_unit(now, record);
         }
         for record in found.records.iter().filter(|r| r.key.starts_with(TOMBSTONE_PREFIX)) {
-            if let Some(spec) = self.decode::<UnitSpec>(now, record) {
-                self.tombstones.insert(spec.key.clone(), spec);
+            if let Some(buried) = self.decode::<Buried>(now, record) {
+                self.tombstones.insert(buried.file.key.clone(), buried);
             }
         }
         self.link_jobs();
@@ -276,7 +276,7 @@ pub(super) fn instance_record_key(slot: u64) -> String {
     format!("{INSTANCE_PREFIX}{slot}")
 }
 
-/// The key of the record of a unit that was removed by hand.
+/// The key of the record of a unit that is gone while its file is still there.
 pub(super) fn tombstone_record_key(key: &UnitKey) -> String {
     format!("{TOMBSTONE_PREFIX}{key}")
 }

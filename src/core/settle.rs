@@ -7,7 +7,7 @@
 use super::action::{Action, DataDir, Spawn};
 use super::id::{Kind, UnitKey, UnitName};
 use super::instance::{Effect, Input, Instance, Program, State};
-use super::managed::{Memory, Unit};
+use super::managed::{Buried, Memory, Unit};
 use super::record::Record;
 use super::report::Reason;
 use super::spec::{UnitSpec, WorkloadSpec};
@@ -256,7 +256,7 @@ impl Core {
                     self.delete_unit(&UnitKey::new(Kind::Job, name));
                 }
             }
-            Intent::RemoveUnit => self.delete_unit(key),
+            Intent::RemoveUnit => self.remove_finished(key),
             Intent::Tell(note) => self.report(now, Some(key), None, note),
         }
     }
@@ -328,6 +328,16 @@ impl Core {
         {
             self.dirty.insert(owner);
         }
+    }
+
+    /// A finished job whose time to live is over goes, and its file does not bring it back.
+    fn remove_finished(&mut self, key: &UnitKey) {
+        let Some(unit) = self.units.get(key) else { return };
+        if unit.kept.owner.is_none() {
+            let file = unit.kept.file.clone();
+            self.bury(Buried { file, finished: true });
+        }
+        self.delete_unit(key);
     }
 
     fn unit_gone(&mut self, now: Now, key: &UnitKey) {

@@ -517,6 +517,27 @@ fn a_finished_job_stays_finished_and_a_restart_runs_it_anew() {
 }
 
 #[test]
+fn a_job_whose_time_to_live_is_over_does_not_run_again_from_the_same_file() {
+    let migrate = key(Kind::Job, "migrate");
+    let mut spec = job("migrate");
+    if let WorkloadSpec::Job(job) = &mut spec.workload {
+        job.ttl_after_finished = Some(Millis::from_secs(5));
+    }
+    let mut bench = Bench::new();
+    bench.apply(vec![spec.clone()]);
+    let run = bench.names_of(&migrate).remove(0);
+    bench.end(&run, Exit::Code(0));
+    bench.pass(10);
+    assert!(bench.core.unit(&migrate).is_none());
+    bench.apply_explicitly(vec![spec.clone()]);
+    bench.reborn(false);
+    bench.apply(vec![spec.clone()]);
+    assert!(bench.core.unit(&migrate).is_none());
+    bench.apply(vec![with_env(spec, "2")]);
+    assert_eq!(bench.living.len(), 1, "another file is another job");
+}
+
+#[test]
 fn requests_that_make_no_sense_are_refused_with_a_remedy() {
     let mut bench = Bench::new();
     bench.apply(vec![deployment("api", 1), job("migrate"), cronjob("backup", "@hourly")]);
