@@ -454,6 +454,88 @@ fn the_last_words_are_in_the_log() {
 }
 
 #[test]
+fn a_log_tells_streams_and_runs_apart() {
+    use wsup::runner::logs::read::Origin;
+    use wsup::runner::logs::select::{Query, Run, open};
+    each_mode(|rig| {
+        for word in ["old", "new"] {
+            let mut init = rig.plan(sh(&format!("echo {word} init")));
+            init.new_run = true;
+            let id = rig.start(init);
+            assert_eq!(rig.exit_of(id), Exit::Code(0));
+            let mut main = rig.plan(sh(&format!("echo {word} main >&2; printf '{word} end'")));
+            main.new_run = false;
+            let id = rig.start(main);
+            assert_eq!(rig.exit_of(id), Exit::Code(0));
+        }
+        let path = rig.log_path("a");
+        let read = |run| {
+            let lines =
+                open(&path, &Query { run, ..Query::default() }).unwrap().read_all().unwrap();
+            let text = |l: &wsup::runner::logs::read::Line| String::from_utf8(l.text.clone());
+            let mut all: Vec<(String, Origin)> =
+                lines.iter().map(|l| (text(l).unwrap(), l.origin)).collect();
+            // Which of two pipes was written to first cannot be known.
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            all
+        };
+        let run = |word: &str| {
+            vec![
+                (format!("{word} end"), Origin::Stdout),
+                (format!("{word} init"), Origin::Stdout),
+                (format!("{word} main"), Origin::Stderr),
+            ]
+        };
+        assert_eq!(read(Run::Previous), run("old"));
+        assert_eq!(read(Run::Last), run("new"));
+    });
+}
+
+#[test]
+fn a_full_disk_neither_blocks_nor_ends_a_program() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    each_mode(|rig| {
+        let disk = rig.dir().join("log");
+        fs::create_dir(&disk).unwrap();
+        let size = Some("size=128k");
+        if let Err(error) = mount(Some("tmpfs"), &disk, Some("tmpfs"), MsFlags::empty(), size) {
+            eprintln!("skipped: no small file system can be mounted: {error}");
+            return;
+        }
+        let filler = disk.join("filler");
+        fs::write(&filler, vec![0; 64 << 10]).unwrap();
+        let id = rig.spawn(sh(
+            "i=10000; while [ $i -lt 20000 ]; do echo \"line $i\"; i=$((i+1)); done; : > wrote; \
+             while [ ! -e go ]; do sleep 0.01; done; echo back; exit 3",
+        ));
+        let wrote = rig.dir().join("wrote");
+        rig::until("the program to go on", || wrote.exists());
+        fs::remove_file(&filler).unwrap();
+        fs::write(rig.dir().join("go"), "").unwrap();
+        let exit = rig.exit_of(id);
+        let log = rig.log("a");
+        umount2(&disk, MntFlags::MNT_DETACH).unwrap();
+        assert_eq!(exit, Exit::Code(3));
+        assert!(log.ends_with("\nback\n"), "{}", &log[log.len().saturating_sub(200)..]);
+        let mut kept = 0;
+        let mut missing = 0;
+        for line in log.lines() {
+            if let Some(rest) = line.strip_prefix("[wsup: ") {
+                missing += rest.split(' ').next().unwrap().parse::<usize>().unwrap();
+                assert!(
+                    rest.ends_with("bytes of output are missing here: No space left on device]")
+                );
+            } else if line != "back" {
+                assert_eq!(line.len(), "line 10000".len(), "{line}");
+                kept += line.len() + 1;
+            }
+        }
+        assert!(missing > 0 && kept > 0);
+        assert_eq!(kept + missing, 10_000 * "line 10000\n".len());
+    });
+}
+
+#[test]
 fn many_starts_leak_nothing() {
     each_mode(|rig| {
         let id = rig.spawn(sh("exit 0"));

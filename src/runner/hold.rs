@@ -21,6 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// With more starts than this, log files are not kept open between two writes: descriptors are
+/// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
+const OPEN_LOGS_MAX: usize = 1_000;
+
 /// A start by its id.
 #[derive(Debug)]
 enum Known {
@@ -185,11 +189,14 @@ impl Hold {
     }
 
     /// Has the poller watch a new start.
-    fn add(&mut self, epoll: &Epoll, key: u64, start: Start) {
+    fn add(&mut self, epoll: &Epoll, key: u64, mut start: Start) {
         let mut watched = watch(epoll, start.pidfd.as_fd(), Part::Main.token(key));
         for (stream, pipe) in start.output.pipes() {
             let token = Part::Output(stream).token(key);
             watched = watched.and(watch(epoll, pipe.as_fd(), token));
+        }
+        if self.starts.len() >= OPEN_LOGS_MAX {
+            start.output.rest();
         }
         self.starts.insert(key, start);
         if let Err(error) = watched {
@@ -287,6 +294,7 @@ impl Hold {
     }
 
     fn output_ready(&mut self, epoll: &Epoll, key: u64, stream: Stream) {
+        let crowded = self.starts.len() > OPEN_LOGS_MAX;
         let Some(start) = self.starts.get_mut(&key) else { return };
         let mut warning = None;
         match start.output.turn(stream, &mut self.buffer, &mut warning) {
@@ -295,6 +303,9 @@ impl Hold {
                 unwatch_pipe(epoll, &start.output, stream);
                 start.output.close(stream, &mut warning);
             }
+        }
+        if crowded {
+            start.output.rest();
         }
         if let Some(text) = warning {
             self.warn(key, text);
@@ -504,6 +515,9 @@ type Opened = (Output, Option<OwnedFd>, Option<OwnedFd>);
 fn open_output(plan: &SpawnPlan) -> io::Result<Opened> {
     match &plan.log {
         LogPlan::None => Ok((Output::default(), None, None)),
+        LogPlan::File { path, .. } if !path.as_path().is_absolute() => {
+            Err(io::Error::other(format!("the log's path is not absolute: `{}`", path.to_text())))
+        }
         LogPlan::File { path, max_size, max_files } => {
             let (stdout, child_stdout) = pump::pipe()?;
             let (stderr, child_stderr) = pump::pipe()?;

@@ -111,6 +111,9 @@ struct Runner {
     shutdown: bool,
     hold: Hold,
     buffer: Vec<u8>,
+    /// A descriptor to give up when there are no more, so that a connection can be turned away:
+    /// left waiting, it would wake the loop for ever.
+    spare: Option<fs::File>,
 }
 
 impl Runner {
@@ -144,6 +147,7 @@ impl Runner {
             shutdown: false,
             hold: Hold::new(booted.spawner, booted.cgroups, booted.mode, FIRST_KEY),
             buffer: vec![0; 64 << 10],
+            spare: fs::File::open("/dev/null").ok(),
         })
     }
 
@@ -190,7 +194,17 @@ impl Runner {
 
     fn accept(&mut self) {
         let Some(listener) = &self.listener else { return };
-        let Ok((stream, _)) = listener.accept() else { return };
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                if matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) {
+                    self.spare = None;
+                    drop(listener.accept());
+                    self.spare = fs::File::open("/dev/null").ok();
+                }
+                return;
+            }
+        };
         // The socket's mode keeps strangers out; root and the owner remain.
         let own = crate::os::user::effective_uid();
         let may = socket::peer(&stream).is_ok_and(|peer| peer.uid == own || peer.uid == 0);

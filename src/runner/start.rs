@@ -147,6 +147,13 @@ impl Output {
         }
     }
 
+    /// Closes the log's files until the next write.
+    pub(super) fn rest(&mut self) {
+        if let Some(log) = self.log.as_mut() {
+            log.rest();
+        }
+    }
+
     /// Carries all that is left, once no process of the tree lives.
     pub(super) fn finish(&mut self, buffer: &mut [u8], warn: &mut Option<String>) {
         let Some(log) = self.log.as_mut() else { return };

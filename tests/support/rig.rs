@@ -321,7 +321,7 @@ impl Drop for Rig {
 }
 
 /// Waits for a condition that no event tells of, such as another process's words in a file.
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "no {what}");

@@ -90,6 +90,11 @@ impl Log {
         None
     }
 
+    /// Closes the files; the next write opens them again.
+    pub(in crate::runner) fn rest(&mut self) {
+        self.open = None;
+    }
+
     /// Closes an unfinished last line in the index, so that the next run's first line is not
     /// taken for its rest.
     pub(in crate::runner) fn end(&mut self) {
