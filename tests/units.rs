@@ -180,8 +180,6 @@ fn load_text(text: &str) -> Loaded {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     /// Whatever is cut out of a unit or put into it: an answer, no panic, and places inside the text.
     #[test]
     fn no_mutation_panics(

@@ -14,6 +14,8 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) kind: Option<Kind>,
+    /// The kind that the file would be of without its mistake: its keys are checked as that kind's.
+    pub(super) meant: Option<Kind>,
     pub(super) name: Option<UnitName>,
 }
 
@@ -40,7 +42,10 @@ const ADVICE: [(&str, &str); 17] = [
 
 /// Reads the identity of a file and complains about it.
 pub(super) fn read(table: &Table, path: &Path, missing: bool, report: &mut Report) -> Identity {
-    let kind = kind(table, missing, report);
+    let (kind, meant) = match kind(table, missing, report) {
+        Ok(kind) => (Some(kind), Some(kind)),
+        Err(meant) => (None, meant),
+    };
     let name = name(table, path, report);
     if let (Some(Kind::CronJob), Some(name)) = (kind, &name)
         && name.as_str().len() > CRONJOB_NAME_MAX
@@ -54,55 +59,64 @@ pub(super) fn read(table: &Table, path: &Path, missing: bool, report: &mut Repor
         let at = table.get("name").map_or(start, |node| node.at.clone());
         report.error(&at, "name", complaint);
     }
-    Identity { kind, name }
+    Identity { kind, meant, name }
 }
 
-fn kind(table: &Table, missing: bool, report: &mut Report) -> Option<Kind> {
+/// The kind, or else the one that is probably meant.
+fn kind(table: &Table, missing: bool, report: &mut Report) -> Result<Kind, Option<Kind>> {
     let Some(node) = table.get("kind") else {
+        let meant = [
+            ("cron", Kind::CronJob),
+            ("job", Kind::Job),
+            ("daemonset", Kind::DaemonSet),
+            ("statefulset", Kind::StatefulSet),
+        ]
+        .into_iter()
+        .find(|(name, _)| table.get(name).is_some())
+        .map(|(_, kind)| kind);
         if missing {
-            let guess = ["cron", "job", "daemonset", "statefulset"]
-                .into_iter()
-                .find(|name| table.get(name).is_some())
-                .map_or("deployment", |name| if name == "cron" { "cronjob" } else { name });
+            let example = meant.unwrap_or(Kind::Deployment);
             let complaint = Complaint::new("`kind` is missing: nothing says what the unit is").help(format!(
-                "add kind = \"{guess}\" at the top (deployment, statefulset, daemonset, job or cronjob)"
+                "add kind = \"{example}\" at the top (deployment, statefulset, daemonset, job or cronjob)"
             ));
             report.error(&Place { file: 0, span: 0..0 }, "kind", complaint);
         }
-        return None;
+        return Err(meant);
     };
-    // A wrong type is the walk's to complain about; so is a text that is no kind, unless there is
-    // better advice than the list.
-    let text = node.as_text()?;
-    let exact = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
-    if exact.is_none() {
-        report.error(&node.at, "kind", no_kind(text));
+    // A wrong type is the walk's to complain about.
+    let text = node.as_text().ok_or(None)?;
+    if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
+        return Ok(kind);
     }
-    exact
+    let (meant, help) = advice(text);
+    let complaint = Complaint::new(format!("there is no kind \"{text}\"")).help(help);
+    report.error(&node.at, "kind", complaint);
+    Err(meant)
 }
 
-fn no_kind(text: &str) -> Complaint {
-    let complaint = Complaint::new(format!("there is no kind \"{text}\""));
+/// What to write instead of a kind that does not exist.
+fn advice(text: &str) -> (Option<Kind>, String) {
     let plain: String =
         text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     if let Some(kind) = Kind::parse(&plain) {
-        return complaint.help(format!("did you mean \"{kind}\"?"));
+        return (Some(kind), format!("did you mean \"{kind}\"?"));
     }
-    let singular = plain.strip_suffix('s').unwrap_or(&plain);
     let alias = match plain.as_str() {
         "rs" => "replicaset",
         "rc" => "replicationcontroller",
         "po" => "pod",
         "svc" => "service",
         "hpa" => "horizontalpodautoscaler",
-        _ => singular,
+        other => other.strip_suffix('s').unwrap_or(other),
     };
     if let Some((_, advice)) = ADVICE.iter().find(|(name, _)| *name == alias) {
-        return complaint.help(*advice);
+        // "write a deployment ..." names the kind that the rest of the file is read as.
+        let meant = advice.split(|c: char| !c.is_ascii_alphanumeric()).find_map(Kind::parse);
+        return (meant, (*advice).to_owned());
     }
     match suggest::near(&plain, Kind::ALL.into_iter().map(Kind::as_str)) {
-        Some(kind) => complaint.help(format!("did you mean \"{kind}\"?")),
-        None => complaint.help("there are deployment, statefulset, daemonset, job and cronjob"),
+        Some(kind) => (Kind::parse(kind), format!("did you mean \"{kind}\"?")),
+        None => (None, "there are deployment, statefulset, daemonset, job and cronjob".to_owned()),
     }
 }
 

@@ -263,15 +263,16 @@ fn understand(draft: &mut Draft, whole: bool) {
     let start = Place { file: 0, span: 0..0 };
     let mut walk = Walk {
         report: &mut draft.report,
-        kind: draft.identity.kind,
+        kind: draft.identity.meant,
         kind_at: draft.table.get("kind").map(|node| node.at.clone()),
         report_missing: whole,
     };
     walk.table(&draft.table, keys::UNIT, &start, "");
-    let (Some(kind), Some(name)) = (draft.identity.kind, draft.identity.name.clone()) else {
-        return;
-    };
-    let spec = lower::lower(&draft.table, UnitKey::new(kind, name), &mut draft.report);
+    let Identity { kind, meant, name } = draft.identity.clone();
+    // Without a good kind or name the rules between values are checked all the same.
+    let any = name.clone().or_else(|| UnitName::new("unit").ok());
+    let key = meant.zip(any).map(|(kind, name)| UnitKey::new(kind, name));
+    let spec = key.map(|key| lower::lower(&draft.table, key, &mut draft.report));
+    draft.spec = spec.filter(|_| kind.is_some() && name.is_some());
     unsupported::refuse(&draft.table, &mut draft.report);
-    draft.spec = Some(spec);
 }

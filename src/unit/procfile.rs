@@ -6,13 +6,14 @@
 
 use super::complaint::Complaint;
 use super::keys;
-use super::load::{FileReport, Loaded};
+use super::load::{FileReport, InvalidUnit, Loaded};
 use super::lower;
 use super::names;
 use super::report::{FileText, Report};
 use super::tree::{Entry, Node, Place, Table, Value};
 use super::walk::Walk;
 use crate::core::id::{Kind, UnitKey, UnitName};
+use crate::core::spec::UnitSpec;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -63,16 +64,7 @@ pub fn parse(path: &Path, text: &str) -> Loaded {
                     continue;
                 }
                 let port = PORT_BASE + PORT_STEP * i64::try_from(units.len()).unwrap_or_default();
-                let tree = tree(&process, port, path);
-                let key = UnitKey::new(Kind::Deployment, process.name);
-                let mut walk = Walk {
-                    report: &mut report,
-                    kind: Some(Kind::Deployment),
-                    kind_at: None,
-                    report_missing: true,
-                };
-                walk.table(&tree, keys::UNIT, &Place { file: 0, span: 0..0 }, "");
-                units.push(lower::lower(&tree, key, &mut report));
+                units.extend(unit(process, port, path, &mut report));
             }
         }
     }
@@ -84,10 +76,29 @@ pub fn parse(path: &Path, text: &str) -> Loaded {
     loaded(path, units, report)
 }
 
-fn loaded(path: &Path, mut units: Vec<crate::core::spec::UnitSpec>, report: Report) -> Loaded {
+/// The unit of a line, if its values pass the checks that a unit file's would.
+fn unit(process: Process<'_>, port: i64, path: &Path, report: &mut Report) -> Option<UnitSpec> {
+    let before = report.diagnostics.len();
+    let tree = tree(&process, port, path);
+    let key = UnitKey::new(Kind::Deployment, process.name);
+    let mut walk =
+        Walk { report, kind: Some(Kind::Deployment), kind_at: None, report_missing: true };
+    walk.table(&tree, keys::UNIT, &Place { file: 0, span: 0..0 }, "");
+    let spec = lower::lower(&tree, key, report);
+    (report.diagnostics.len() == before).then_some(spec)
+}
+
+fn loaded(path: &Path, mut units: Vec<UnitSpec>, report: Report) -> Loaded {
     let valid = !report.has_errors();
     let (files, diagnostics) = report.finish();
     units.sort_by(|a, b| a.key.cmp(&b.key));
+    // Which of its units a bad line was about is unknown: it may be any that came from this file.
+    let error = diagnostics.first().map(ToString::to_string);
+    let invalid = error
+        .filter(|_| !valid)
+        .map(|message| InvalidUnit { kind: None, name: None, path: path.to_owned(), message })
+        .into_iter()
+        .collect();
     let origins = units.iter().map(|unit| (unit.key.clone(), path.to_owned())).collect();
     let file = FileReport {
         path: path.to_owned(),
@@ -99,7 +110,7 @@ fn loaded(path: &Path, mut units: Vec<crate::core::spec::UnitSpec>, report: Repo
     Loaded {
         units,
         origins,
-        invalid: Vec::new(),
+        invalid,
         files: vec![file],
         texts: files.into_iter().map(|file| (file.path, file.text)).collect(),
     }
@@ -206,6 +217,10 @@ mod tests {
             loaded.files[0].diagnostics.iter().map(|d| (d.line, d.column)).collect();
         assert_eq!(places, [(2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]);
         assert_eq!(loaded.units.len(), 2);
+        // A unit of a former version of the file may be what a bad line is about.
+        let gone = UnitKey::new(Kind::Deployment, UnitName::new("gone").unwrap());
+        assert!(loaded.invalid_for(&gone, Some(Path::new("app/Procfile"))).is_some());
+        assert!(loaded.invalid_for(&gone, None).is_none());
     }
 
     #[test]

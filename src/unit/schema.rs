@@ -5,7 +5,7 @@
 
 use super::keys::{self, Key, Lit, Shape};
 use super::names;
-use crate::core::id::Kind;
+use crate::core::id::{CRONJOB_NAME_MAX, Kind, NAME_MAX};
 use serde_json::{Map, Value, json};
 
 /// What a duration looks like; the exact rules are the parser's.
@@ -31,6 +31,11 @@ fn branch(kind: Kind) -> Value {
     let mut schema = table(keys::UNIT, kind);
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("kind".to_owned(), json!({ "const": kind.as_str() }));
+        if let Some(name) = properties.get_mut("name").and_then(Value::as_object_mut) {
+            let longest = if kind == Kind::CronJob { CRONJOB_NAME_MAX } else { NAME_MAX };
+            name.insert("pattern".to_owned(), json!("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"));
+            name.insert("maxLength".to_owned(), json!(longest));
+        }
     }
     schema.insert("title".to_owned(), json!(kind.as_str()));
     Value::Object(schema)

@@ -29,17 +29,24 @@ type Check = fn(&str) -> Result<(), Complaint>;
 impl Walk<'_> {
     /// Checks a table. `at` is where it begins, `path` its dotted name, empty for the file.
     pub(super) fn table(&mut self, table: &Table, keys: &'static [Key], at: &Place, path: &str) {
+        let mut advised = Vec::new();
         for entry in &table.entries {
             match keys::find(keys, self.kind, &entry.key) {
-                Some(key) => self.value(&entry.node, key, &join(path, &entry.key)),
-                None => self.unknown(entry, keys, path),
+                // Without a kind, a key that kinds have differently cannot be judged.
+                Some(key) if self.kind.is_some() || keys::is_single(keys, key.name) => {
+                    self.value(&entry.node, key, &join(path, &entry.key));
+                }
+                Some(_) => {}
+                None => advised.extend(self.unknown(entry, keys, path)),
             }
         }
         for key in keys.iter().filter(|key| key.required) {
             let applies = self.kind.map_or(key.kinds == keys::ALL, |kind| key.kinds.has(kind));
+            let there = table.get(key.name).is_some();
+            // It is there under a wrong name: one complaint is enough.
+            let misspelt = advised.iter().any(|help| help.contains(&format!("`{}`", key.name)));
             // `kind` is missed by whoever looks for it first.
-            if applies && self.report_missing && table.get(key.name).is_none() && key.name != "kind"
-            {
+            if applies && self.report_missing && !there && !misspelt && key.name != "kind" {
                 self.missing(key, at, path);
             }
         }
@@ -60,9 +67,12 @@ impl Walk<'_> {
         self.report.error(&kind.unwrap_or_else(|| at.clone()), &full, complaint);
     }
 
-    fn unknown(&mut self, entry: &Entry, keys: &'static [Key], path: &str) {
+    /// Complains about a key, and gives the advice it gave.
+    fn unknown(&mut self, entry: &Entry, keys: &'static [Key], path: &str) -> Option<String> {
         let complaint = unknown_key(&entry.key, keys, self.kind, path);
+        let help = complaint.help.clone().filter(|help| help.starts_with("did you mean"));
         self.report.error(&entry.key_at, &join(path, &entry.key), complaint);
+        help
     }
 
     fn value(&mut self, node: &Node, key: &Key, path: &str) {

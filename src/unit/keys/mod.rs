@@ -144,5 +144,10 @@ pub(super) fn find(keys: &'static [Key], kind: Option<Kind>, name: &str) -> Opti
     keys.iter().find(|key| key.name == name && kind.is_none_or(|kind| key.kinds.has(kind)))
 }
 
+/// Whether one row holds for all kinds that have the key.
+pub(super) fn is_single(keys: &'static [Key], name: &str) -> bool {
+    keys.iter().filter(|key| key.name == name).count() == 1
+}
+
 /// Kubernetes' int32: the most of anything that is counted.
 pub(super) const INT32_MAX: i64 = 2_147_483_647;
