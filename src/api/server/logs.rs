@@ -5,15 +5,17 @@
 
 use super::Api;
 use super::lines::{self, Gone, Lines};
-use super::logfile::Cursor;
 use super::target::{self, Found};
-use crate::api::types::{ApiError, ErrorCode};
+use crate::api::types::{ApiError, ErrorCode, time};
 use crate::core::Core;
 use crate::core::id::{UnitKey, check_label};
+use crate::core::time::Wall;
 use crate::core::view::{InstanceState, InstanceView, KindView};
+use crate::runner::logs::follow::LogWatch;
+use crate::runner::logs::read::{Cursor, Line};
+use crate::runner::logs::select::{self, Run};
 use axum::extract::{Query, State};
 use axum::response::Response;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -23,8 +25,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A line longer than this is sent in pieces, among which other instances' lines may fall.
-const LINE_MAX: usize = 1024 * 1024;
+/// So many bytes of lines are read at a time.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// The query.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +38,20 @@ pub(super) struct LogsQuery {
     tail: Option<usize>,
     #[serde(default)]
     previous: bool,
+    /// Only what was written at or after this time, in milliseconds since the epoch.
+    since_ms: Option<i64>,
+    #[serde(default)]
+    timestamps: bool,
+}
+
+impl LogsQuery {
+    fn selected(&self) -> select::Query {
+        select::Query {
+            run: if self.previous { Run::Previous } else { Run::All },
+            tail: self.tail,
+            since: self.since_ms.map(Wall),
+        }
+    }
 }
 
 /// Whose logs.
@@ -61,8 +77,11 @@ pub(super) async fn logs(
     State(api): State<Api>,
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, ApiError> {
-    if query.previous {
-        return Err(ApiError::new(ErrorCode::Usage, "`previous` is not supported yet"));
+    if query.previous && query.follow {
+        return Err(ApiError::new(
+            ErrorCode::Usage,
+            "a run that is over cannot be followed: give either `previous` or `follow`",
+        ));
     }
     let whose = find(&api, query.target.clone()).await?;
     let server = api.clone();
@@ -142,12 +161,11 @@ async fn run(api: &Api, query: &LogsQuery, whose: &Whose, out: &Lines) -> Result
         return follow(api, query, whose, out).await;
     }
     let (sources, _) = sources(api, whose).await?;
-    let many = sources.len() > 1;
+    let named = sources.len() > 1;
     for source in sources {
-        let mut writer = Writer::new(&source.name, many, out);
-        let mut cursor = Cursor::new(&source.path, query.tail).await?;
-        writer.drain(&mut cursor).await?;
-        writer.finish().await?;
+        let mut reader = Reader::open(&source, query.selected(), query.timestamps, named).await?;
+        reader.send_new(out).await?;
+        reader.send_rest(out).await?;
     }
     Ok(())
 }
@@ -185,67 +203,80 @@ fn is_over(instance: &InstanceView) -> bool {
     matches!(instance.state, InstanceState::Succeeded | InstanceState::Failed)
 }
 
-/// Sends one instance's bytes: as they are, or line by line after the instance's name.
-struct Writer<'a> {
-    prefix: Option<String>,
-    line: Vec<u8>,
-    out: &'a Lines,
+/// Reads one instance's log and sends its lines.
+struct Reader {
+    /// Gone while it is in use on another thread; after that for good if that thread failed.
+    cursor: Option<Cursor>,
+    prefix: String,
+    timestamps: bool,
 }
 
-impl<'a> Writer<'a> {
-    fn new(name: &str, many: bool, out: &'a Lines) -> Writer<'a> {
-        Writer { prefix: many.then(|| format!("{name} | ")), line: Vec::new(), out }
+impl Reader {
+    async fn open(
+        source: &Source,
+        query: select::Query,
+        timestamps: bool,
+        named: bool,
+    ) -> Result<Reader, Stop> {
+        let path = source.path.clone();
+        let cursor = blocking(move || select::open(&path, &query)).await??;
+        let prefix = if named { format!("{} | ", source.name) } else { String::new() };
+        Ok(Reader { cursor: Some(cursor), prefix, timestamps })
     }
 
-    /// Whole lines as well, but without the name.
-    fn lines(out: &'a Lines) -> Writer<'a> {
-        Writer { prefix: Some(String::new()), line: Vec::new(), out }
-    }
-
-    async fn drain(&mut self, cursor: &mut Cursor) -> Result<(), Stop> {
-        loop {
-            let bytes = cursor.read().await?;
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            let Some(prefix) = &self.prefix else {
-                self.out.bytes(bytes).await?;
-                continue;
+    /// Sends what has come since.
+    async fn send_new(&mut self, out: &Lines) -> Result<(), Stop> {
+        while let Some(mut cursor) = self.cursor.take() {
+            let read = move || {
+                let lines = cursor.read_lines(BATCH_BYTES);
+                (cursor, lines)
             };
-            let mut whole = Vec::with_capacity(bytes.len());
-            for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-                self.line.extend_from_slice(piece);
-                if piece.ends_with(b"\n") || self.line.len() > LINE_MAX {
-                    whole.extend_from_slice(prefix.as_bytes());
-                    whole.append(&mut self.line);
-                }
+            let (cursor, lines) = blocking(read).await?;
+            self.cursor = Some(cursor);
+            let lines = lines?;
+            if lines.is_empty() {
+                break;
             }
-            if !whole.is_empty() {
-                self.out.bytes(whole).await?;
-            }
-        }
-    }
-
-    /// Sends a last line that has no end, with one, so that the next instance begins a new line.
-    async fn finish(&mut self) -> Result<(), Stop> {
-        if let Some(prefix) = self.prefix.as_ref().filter(|_| !self.line.is_empty()) {
-            let mut whole = prefix.clone().into_bytes();
-            whole.append(&mut self.line);
-            whole.push(b'\n');
-            self.out.bytes(whole).await?;
+            out.bytes(self.render(&lines)).await?;
         }
         Ok(())
     }
+
+    /// Sends a last line that has no end.
+    async fn send_rest(&mut self, out: &Lines) -> Result<(), Stop> {
+        match self.cursor.as_mut().and_then(Cursor::finish) {
+            Some(line) => Ok(out.bytes(self.render(&[line])).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Every line ends with a newline, also a program's last words without one.
+    fn render(&self, lines: &[Line]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            bytes.extend_from_slice(self.prefix.as_bytes());
+            if self.timestamps {
+                let time = line.at.map_or_else(|| "-".to_owned(), |at| time(at).to_string());
+                bytes.extend_from_slice(time.as_bytes());
+                bytes.push(b' ');
+            }
+            bytes.extend_from_slice(&line.text);
+            bytes.push(b'\n');
+        }
+        bytes
+    }
 }
 
-/// Tells when something in one of some directories changes.
-struct Dirs {
-    inotify: AsyncFd<Raw>,
-    known: BTreeMap<PathBuf, bool>,
+/// Files are read beside the runtime's thread, which must not wait for a disk.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
+    tokio::task::spawn_blocking(read).await.map_err(|error| Stop::Io(io::Error::other(error)))
 }
 
-/// tokio wants the number, nix gives the type.
-struct Raw(Inotify);
+/// Tells which logs have grown.
+struct Watch(AsyncFd<Raw>);
+
+/// tokio wants the number, the watch lends the descriptor.
+struct Raw(LogWatch);
 
 impl AsRawFd for Raw {
     fn as_raw_fd(&self) -> RawFd {
@@ -253,142 +284,108 @@ impl AsRawFd for Raw {
     }
 }
 
-impl Dirs {
+impl Watch {
     #[expect(
         deprecated,
         reason = "its successor is unsafe, to make callers promise that the descriptor stays open \
                   and the same: that is what `AsFd` and the private hold on the value give here"
     )]
-    fn new() -> io::Result<Dirs> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        Ok(Dirs { inotify: AsyncFd::new(Raw(inotify))?, known: BTreeMap::new() })
+    fn new() -> io::Result<Watch> {
+        Ok(Watch(AsyncFd::new(Raw(LogWatch::new()?))?))
     }
 
-    /// Watches the directory of a log. One that is not there yet is tried again at the next
-    /// change of the instance: it is made before the instance starts.
     fn add(&mut self, path: &Path) -> io::Result<()> {
-        let Some(dir) = path.parent() else { return Ok(()) };
-        if self.known.get(dir) == Some(&true) {
-            return Ok(());
-        }
-        let flags =
-            AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-        let there = match self.inotify.get_ref().0.add_watch(dir, flags) {
-            Ok(_) => true,
-            Err(nix::errno::Errno::ENOENT) => false,
-            Err(error) => return Err(error.into()),
-        };
-        self.known.insert(dir.to_path_buf(), there);
-        Ok(())
+        self.0.get_mut().0.add(path)
     }
 
-    /// Waits for a change and takes all that are told.
-    async fn changed(&self) -> io::Result<()> {
-        let mut ready = self.inotify.readable().await?;
-        while self.inotify.get_ref().0.read_events().is_ok() {}
+    /// Waits until some log has grown or was rotated.
+    async fn changed(&mut self) -> io::Result<Vec<PathBuf>> {
+        let mut ready = self.0.readable_mut().await?;
+        let paths = ready.get_inner_mut().0.changed()?;
         ready.clear_ready();
-        Ok(())
+        Ok(paths)
     }
+}
+
+/// A log that is being followed, as the one who watches knows it.
+struct Followed {
+    path: PathBuf,
+    /// Counts its changes, and tells whether nothing more will be written.
+    state: watch::Sender<(u64, bool)>,
 }
 
 async fn follow(api: &Api, query: &LogsQuery, whose: &Whose, out: &Lines) -> Result<(), Stop> {
     let mut changes = api.door.changes();
-    let mut dirs = Dirs::new()?;
-    let (written, tick) = watch::channel(0_u64);
-    let mut over: BTreeMap<String, watch::Sender<bool>> = BTreeMap::new();
-    let mut tasks = JoinSet::new();
+    let mut grown = Watch::new()?;
+    let mut followed: BTreeMap<String, Followed> = BTreeMap::new();
+    let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
     let (first, _) = sources(api, whose).await?;
     let begun: Vec<String> = first.into_iter().map(|source| source.name).collect();
     loop {
         let (now, more) = sources(api, whose).await?;
         for source in &now {
-            dirs.add(&source.path)?;
-            if !over.contains_key(&source.name) {
-                let (set_over, is_over) = watch::channel(false);
-                over.insert(source.name.clone(), set_over);
-                // What came after the client asked is wanted from its beginning.
-                let tail = query.tail.filter(|_| begun.contains(&source.name));
-                let follower = Follower { tick: tick.clone(), over: is_over, out: out.clone() };
-                let form = match whose {
-                    Whose::Instance { .. } => Form::Raw,
-                    Whose::Unit(_) if begun == [source.name.as_str()] => Form::Lines,
-                    Whose::Unit(_) => Form::Named,
-                };
-                tasks.spawn(follower.run(source.clone(), tail, form));
+            if followed.contains_key(&source.name) {
+                continue;
             }
+            // First watch, then read: nothing falls in between.
+            grown.add(&source.path)?;
+            let (state, receiver) = watch::channel((0, source.over));
+            followed.insert(source.name.clone(), Followed { path: source.path.clone(), state });
+            let mut selected = query.selected();
+            // What came after the client asked is wanted from its beginning.
+            selected.tail = selected.tail.filter(|_| begun.contains(&source.name));
+            let named = matches!(whose, Whose::Unit(_)) && begun != [source.name.as_str()];
+            let reader = Reader::open(source, selected, query.timestamps, named).await?;
+            tasks.spawn(follow_one(reader, receiver, out.clone()));
         }
-        for (name, set_over) in &over {
-            let ended = now.iter().find(|source| source.name == *name).is_none_or(|s| s.over);
-            set_over.send_if_modified(|old| std::mem::replace(old, ended) != ended);
+        for (name, one) in &followed {
+            let over = now.iter().find(|source| source.name == *name).is_none_or(|s| s.over);
+            one.state.send_if_modified(|old| std::mem::replace(&mut old.1, over) != over);
         }
-        written.send_modify(|n| *n += 1);
         if !more && now.iter().all(|source| source.over) {
             break;
         }
-        // A burst of writes must not read the core each time.
-        loop {
-            tokio::select! {
-                changed = changes.changed() => match changed {
-                    Ok(()) => break,
-                    Err(_) => return Ok(()),
-                },
-                changed = dirs.changed() => {
-                    changed?;
-                    written.send_modify(|n| *n += 1);
-                }
-            }
+        if wait(&mut changes, &mut grown, &followed).await?.is_none() {
+            return Ok(());
         }
     }
     while let Some(ended) = tasks.join_next().await {
-        if let Ok(result) = ended {
-            result?;
-        }
+        ended.map_err(|error| Stop::Io(io::Error::other(error)))??;
     }
     Ok(())
 }
 
-/// How a followed log is sent.
-#[derive(Clone, Copy, Debug)]
-enum Form {
-    /// As it is: nothing else can come between.
-    Raw,
-    /// Line by line: so far it is the only one.
-    Lines,
-    /// Line by line, each after the instance's name.
-    Named,
+/// Wakes those whose logs grow, until the core changes; `None`: the daemon ends. What is written
+/// does not make the core be read.
+async fn wait(
+    changes: &mut watch::Receiver<u64>,
+    grown: &mut Watch,
+    followed: &BTreeMap<String, Followed>,
+) -> io::Result<Option<()>> {
+    loop {
+        tokio::select! {
+            changed = changes.changed() => return Ok(changed.ok()),
+            paths = grown.changed() => {
+                let paths = paths?;
+                for one in followed.values().filter(|one| paths.contains(&one.path)) {
+                    one.state.send_modify(|state| state.0 += 1);
+                }
+            }
+        }
+    }
 }
 
-/// Follows one log.
-struct Follower {
-    tick: watch::Receiver<u64>,
-    over: watch::Receiver<bool>,
+async fn follow_one(
+    mut reader: Reader,
+    mut state: watch::Receiver<(u64, bool)>,
     out: Lines,
-}
-
-impl Follower {
-    async fn run(mut self, source: Source, tail: Option<usize>, form: Form) -> Result<(), Stop> {
-        let mut writer = match form {
-            Form::Raw => Writer::new(&source.name, false, &self.out),
-            Form::Lines => Writer::lines(&self.out),
-            Form::Named => Writer::new(&source.name, true, &self.out),
-        };
-        let mut cursor = Cursor::new(&source.path, tail).await?;
-        loop {
-            let over = *self.over.borrow_and_update();
-            self.tick.mark_unchanged();
-            writer.drain(&mut cursor).await?;
-            if over {
-                return writer.finish().await;
-            }
-            tokio::select! {
-                changed = self.tick.changed() => if changed.is_err() && !*self.over.borrow() {
-                    // The stream ends; what is there has been sent.
-                    return writer.finish().await;
-                },
-                changed = self.over.changed() => if changed.is_err() {
-                    return writer.finish().await;
-                },
-            }
+) -> Result<(), Stop> {
+    loop {
+        // Looked at before the reading: all was written before an instance is told to be over.
+        let over = state.borrow_and_update().1;
+        reader.send_new(&out).await?;
+        if over || state.changed().await.is_err() {
+            return reader.send_rest(&out).await;
         }
     }
 }

@@ -8,7 +8,6 @@ mod error;
 mod facts;
 mod follow;
 mod lines;
-mod logfile;
 mod logs;
 mod read;
 mod target;
