@@ -7,11 +7,13 @@ mod screen;
 mod tail;
 
 use super::exit;
+use crate::core::id::{Kind, UnitKey};
 use crate::daemon::boot::Obstacle;
 use crate::daemon::settings::{self, Settings, Wishes};
 use crate::daemon::units::UnitFiles;
 use crate::daemon::{logging, serve};
 use crate::unit::suggest;
+use screen::Greeting;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,7 +63,7 @@ pub fn run(args: Args) -> ExitCode {
 type Complaint = (String, Option<String>);
 
 /// What is to be run, and the line that says so.
-fn settle(args: Args) -> Result<(Settings, String), Complaint> {
+fn settle(args: Args) -> Result<(Settings, Greeting), Complaint> {
     let project =
         std::env::current_dir().map_err(|e| (format!("the current directory: {e}"), None))?;
     let units = paths(args.paths, &project)?;
@@ -88,7 +90,22 @@ fn settle(args: Args) -> Result<(Settings, String), Complaint> {
         true => names.into_iter().collect(),
         false => settings.only.iter().map(String::as_str).collect(),
     };
-    Ok((settings.clone(), greeting(&shown, invalid.len(), &settings, &project)))
+    let text = greeting(&shown, invalid.len(), &settings, &project);
+    let width = reading.read.valid.iter().map(|unit| name_width(&unit.key)).max().unwrap_or(0);
+    Ok((settings, Greeting { text, width }))
+}
+
+/// How long the names of a unit's instances are, more or less: `api-<hash>-<5>`, `db-0`,
+/// `migrate-<5>`, `backup-<minute>-<5>`.
+fn name_width(key: &UnitKey) -> usize {
+    let suffix = match key.kind {
+        Kind::Deployment => "-1234567-12345",
+        Kind::StatefulSet => "-0",
+        Kind::DaemonSet => "-localhost",
+        Kind::Job => "-12345",
+        Kind::CronJob => "-1234567890-12345",
+    };
+    key.name.as_str().len() + suffix.len()
 }
 
 fn greeting(names: &[&str], invalid: usize, settings: &Settings, project: &Path) -> String {

@@ -43,6 +43,8 @@ pub(super) struct Hands {
     unacknowledged: Option<u64>,
     nodes: BTreeMap<UnitKey, JoinHandle<()>>,
     pub(super) aside: Aside,
+    /// Somebody wants everything to end now: nothing is started, and nothing asked to end.
+    pub(super) at_once: bool,
     _lock: Lock,
 }
 
@@ -64,6 +66,7 @@ impl Hands {
             unacknowledged: None,
             nodes: BTreeMap::new(),
             aside: Aside::new()?,
+            at_once: false,
             _lock: lock,
         })
     }
@@ -110,6 +113,9 @@ impl Hands {
     fn act(&mut self, action: Action, core: &Core, turn: &mut Turn) -> Option<Event> {
         match action {
             Action::Spawn(spawn) => return self.spawn(&spawn),
+            Action::Terminate { id, .. } if self.at_once => {
+                self.runner.command(&Command::KillTree { id });
+            }
             Action::Terminate { id, signal } => {
                 self.runner.command(&Command::Terminate { id, signal });
             }
@@ -131,6 +137,10 @@ impl Hands {
     }
 
     fn spawn(&mut self, spawn: &Spawn) -> Option<Event> {
+        if self.at_once {
+            let message = "everything is being killed".to_owned();
+            return Some(Event::SpawnFailed { id: spawn.id, message });
+        }
         let sent = self.planner.plan(spawn).and_then(|plan| self.runner.spawn(plan));
         sent.err().map(|message| Event::SpawnFailed { id: spawn.id, message })
     }

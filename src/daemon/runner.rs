@@ -158,8 +158,9 @@ impl Hands {
         self.inputs.send_after(RUNNER_RETRY, Input::FindRunner);
     }
 
-    /// Kills everything at once, in no order.
+    /// Kills everything at once, in no order, and all that the core still asks for on its way out.
     pub(super) fn kill_all(&mut self) {
+        self.at_once = true;
         let all: Vec<_> = self.runner.held.keys().copied().collect();
         for id in all {
             self.runner.command(&Command::KillTree { id });

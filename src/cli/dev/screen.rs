@@ -32,18 +32,28 @@ const WIDTH_MAX: usize = 30;
 /// Readiness this soon after the start is no news.
 const AT_ONCE: Millis = Millis(500);
 
+/// What is known before anything has started.
+pub(super) struct Greeting {
+    /// The first lines.
+    pub(super) text: String,
+    /// How long names will be.
+    pub(super) width: usize,
+}
+
 /// Shows everything until the flag is set and nothing is left to be shown.
 pub(super) async fn show(
     door: Door,
     ended: watch::Receiver<bool>,
     logs: PathBuf,
-    greeting: String,
+    greeting: Greeting,
 ) {
     let (done, finished) = oneshot::channel();
     let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let result = runtime.and_then(|runtime| {
-            runtime.block_on(async { Screen::new(door, logs)?.run(ended, &greeting).await })
+            runtime.block_on(async {
+                Screen::new(door, logs, &greeting)?.run(ended, &greeting.text).await
+            })
         });
         if let Err(error) = result {
             leave(&error);
@@ -76,18 +86,21 @@ struct Screen {
     units: BTreeMap<String, AnsiColor>,
     /// Instances' units and when they were last started.
     instances: BTreeMap<String, (String, Wall)>,
+    /// Lines of instances whose start has not been told yet.
+    waiting: Vec<(String, Vec<u8>)>,
     page: Vec<u8>,
 }
 
 impl Screen {
-    fn new(door: Door, logs: PathBuf) -> io::Result<Screen> {
+    fn new(door: Door, logs: PathBuf, greeting: &Greeting) -> io::Result<Screen> {
         Ok(Screen {
             events: door.events().follow(),
             door,
             tails: Tails::new(logs)?,
-            width: 8,
+            width: greeting.width.min(WIDTH_MAX),
             units: BTreeMap::new(),
             instances: BTreeMap::new(),
+            waiting: Vec::new(),
             page: Vec::new(),
         })
     }
@@ -111,22 +124,21 @@ impl Screen {
                 }
             }
         }
-        self.tails_rest()?;
+        self.rest()?;
         self.print()
     }
 
-    /// Takes up everything that is new. Events first and output before them on the page: when an
-    /// event is told, all output before it is in the files.
+    /// Takes up everything that is new. When an end is told, all output before it is in the files,
+    /// and is shown first; output after a start is shown after it.
     async fn look(&mut self) -> io::Result<()> {
-        let batch = self.events.take();
-        for report in &batch.reports {
-            self.learn(report);
+        for report in self.events.take().reports {
+            if matches!(report.reason, Reason::InstanceExited | Reason::InstanceUnready) {
+                self.output()?;
+            }
+            self.learn(&report);
+            self.event(&report).await?;
         }
-        self.output()?;
-        for report in &batch.reports {
-            self.event(report).await?;
-        }
-        Ok(())
+        self.output()
     }
 
     /// Notes what is needed to show output of an instance.
@@ -135,21 +147,32 @@ impl Screen {
         let unit = unit.to_string();
         let next = COLOURS.get(self.units.len() % COLOURS.len()).copied();
         self.units.entry(unit.clone()).or_insert(next.unwrap_or(AnsiColor::Cyan));
-        if report.reason == Reason::InstanceStarted || !self.instances.contains_key(instance) {
+        if report.reason == Reason::InstanceStarted {
             self.instances.insert(instance.clone(), (unit, report.time));
         }
         self.width = self.width.max(instance.len().min(WIDTH_MAX));
     }
 
+    /// Shows what has been written. What an instance writes before its start is told waits for
+    /// that: it comes within the same turn of the loop.
     fn output(&mut self) -> io::Result<()> {
-        let mut lines = Vec::new();
-        self.tails.drain(|instance, line| lines.push((instance.to_owned(), line.to_vec())));
-        lines.iter().try_for_each(|(instance, line)| self.line(instance, line))
+        let waiting = &mut self.waiting;
+        self.tails.drain(|instance, line| waiting.push((instance.to_owned(), line.to_vec())));
+        let (known, unknown) = std::mem::take(waiting)
+            .into_iter()
+            .partition(|(instance, _)| self.instances.contains_key(instance));
+        self.waiting = unknown;
+        self.lines(known)
     }
 
-    fn tails_rest(&mut self) -> io::Result<()> {
-        let mut lines = Vec::new();
+    /// Shows what is left at the end.
+    fn rest(&mut self) -> io::Result<()> {
+        let mut lines = std::mem::take(&mut self.waiting);
         self.tails.rest(|instance, line| lines.push((instance.to_owned(), line.to_vec())));
+        self.lines(lines)
+    }
+
+    fn lines(&mut self, lines: Vec<(String, Vec<u8>)>) -> io::Result<()> {
         lines.iter().try_for_each(|(instance, line)| self.line(instance, line))
     }
 
