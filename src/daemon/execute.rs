@@ -39,6 +39,8 @@ pub(super) struct Hands {
     store: Store,
     /// What is still to be written; not empty after a turn only if writing failed.
     batch: Batch,
+    /// Writing has failed, and is tried again after a while.
+    store_rests: bool,
     /// The last event that the runner is still to be told we have taken.
     unacknowledged: Option<u64>,
     nodes: BTreeMap<UnitKey, JoinHandle<()>>,
@@ -63,6 +65,7 @@ impl Hands {
             events,
             store,
             batch: Batch::default(),
+            store_rests: false,
             unacknowledged: None,
             nodes: BTreeMap::new(),
             aside: Aside::new()?,
@@ -99,15 +102,21 @@ impl Hands {
     /// started again, so acting goes on when writing fails; what could not be written is kept and
     /// tried again, and until then the runner keeps the events behind it too.
     fn remember(&mut self) {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() || self.store_rests {
             return;
         }
         if let Err(error) = self.store.commit(&mut self.batch) {
             tracing::error!(
                 "{error}; a daemon that starts now would not know of the last changes; trying again"
             );
+            self.store_rests = true;
             self.inputs.send_after(STORE_RETRY, Input::RetryStore);
         }
+    }
+
+    /// Lets the next turn try again to write.
+    pub(super) fn retry_store(&mut self) {
+        self.store_rests = false;
     }
 
     fn act(&mut self, action: Action, core: &Core, turn: &mut Turn) -> Option<Event> {

@@ -183,8 +183,7 @@ impl Daemon {
             Input::UnitsChanged => self.apply_noticed(false),
             Input::Nodes(unit, nodes) => self.tell(Event::NodesChanged { unit, nodes }),
             Input::Done(event) => self.tell(event),
-            // Being awake is enough: every turn writes what is still to be written.
-            Input::RetryStore => {}
+            Input::RetryStore => self.hands.retry_store(),
             Input::Watchdog => systemd::alive(),
         }
     }

@@ -7,11 +7,14 @@
     missing_docs
 )]
 
+mod crash;
 mod cron;
 mod daemonset;
 mod deployment;
+mod dev;
 mod files;
 mod job;
+mod spawn;
 mod statefulset;
 mod support;
 mod tree;

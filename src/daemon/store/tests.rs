@@ -100,3 +100,27 @@ fn a_newer_format_is_refused() {
     assert!(refused.contains("newer wsup"), "{refused}");
     assert!(path.exists());
 }
+
+#[test]
+fn what_cannot_be_written_is_kept_and_written_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open(dir.path(), "a");
+    let path = dir.path().join("state.redb");
+    // As after a failed write: the database is closed, and cannot be opened.
+    opened.store.durable.database = None;
+    std::fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let mut batch = Batch::default();
+    batch.put(record("unit/job/m", "1", true));
+    batch.put(record("instance/1", "x", false));
+    assert!(opened.store.commit(&mut batch).is_err());
+    assert!(!batch.is_empty(), "the durable half is still to be written");
+    assert!(batch.volatile.is_empty(), "the volatile half is written");
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(dir.path().join("elsewhere"), &path).unwrap();
+    batch.put(record("unit/job/n", "2", true));
+    opened.store.commit(&mut batch).unwrap();
+    assert!(batch.is_empty());
+    drop(opened);
+    assert_eq!(open(dir.path(), "a").records.len(), 3);
+}
