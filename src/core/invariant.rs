@@ -39,7 +39,7 @@ fn indexes_agree(core: &Core) -> Result<(), String> {
             return Err(format!("{key} knows of instance {slot}, which is not there"));
         }
         for job in &unit.jobs {
-            if !core.units.get(job).is_some_and(|j| j.kept.owner.as_ref() == Some(key)) {
+            if core.units.get(job).is_none_or(|j| j.kept.owner.as_ref() != Some(key)) {
                 return Err(format!("{key} counts {job}, which is not its own"));
             }
         }

@@ -511,7 +511,7 @@ fn a_finished_job_stays_finished_and_a_restart_runs_it_anew() {
     // A changed template makes a new run once the old one has ended.
     let second = bench.names_of(&migrate).remove(0);
     bench.apply(vec![with_env(job("migrate"), "2")]);
-    assert_eq!(bench.names_of(&migrate), [second.clone()]);
+    assert_eq!(bench.names_of(&migrate), std::slice::from_ref(&second));
     bench.end(&second, Exit::Code(0));
     assert_eq!(bench.living.len(), 1, "the new template's run");
 }
@@ -578,7 +578,7 @@ fn a_crashed_instance_starts_in_place_and_a_deleted_one_is_replaced() {
     bench.apply(vec![deployment("api", 1)]);
     let first = bench.names_of(&api).remove(0);
     bench.end(&first, Exit::Signal(signal::KILL));
-    assert_eq!(bench.names_of(&api), [first.clone()]);
+    assert_eq!(bench.names_of(&api), std::slice::from_ref(&first));
     assert_eq!(bench.core.instance(&first).unwrap().restarts, 1);
     bench.ask(Request::Delete(Target::Instance(first.clone()))).unwrap();
     assert_ne!(bench.names_of(&api), [first]);
