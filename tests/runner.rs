@@ -255,6 +255,43 @@ fn a_stubborn_tree_is_gone_when_its_end_is_told() {
 }
 
 #[test]
+fn what_hides_whose_it_is_does_not_survive_either() {
+    each_mode(|rig| {
+        let hide = |name: &str| {
+            format!(
+                "(env -i /usr/bin/setsid /bin/sh -c 'trap \"\" TERM; (/usr/bin/setsid /bin/sh -c \
+                 \"echo \\$\\$ > {name}; while :; do /bin/sleep 1000; done\") & \
+                 while :; do /bin/sleep 1000; done' > /dev/null 2>&1 &) & \
+                 while [ ! -s {name} ]; do sleep 0.01; done; "
+            )
+        };
+        let pid_of = |rig: &mut Rig, name: &str| -> i32 {
+            let path = rig.dir().join(name);
+            let read = || fs::read_to_string(&path).unwrap_or_default();
+            rig::until("the hidden process", || read().ends_with('\n'));
+            read().trim().parse().unwrap()
+        };
+        // Alone, it goes with its start.
+        let id = rig.spawn(sh(&format!("{} exit 6", hide("one"))));
+        let hidden = pid_of(rig, "one");
+        assert_eq!(rig.exit_of(id), Exit::Code(6));
+        assert!(!rig::lives(hidden));
+        // Beside others it goes at the latest with them.
+        let other = rig.spawn_named("b", sh("exec sleep 1000"));
+        let id = rig.spawn(sh(&format!("{} exec sleep 1000", hide("two"))));
+        let hidden = pid_of(rig, "two");
+        rig.send(Command::KillTree { id });
+        assert_eq!(rig.exit_of(id), Exit::Signal(KILL));
+        rig.send(Command::KillTree { id: other });
+        assert_eq!(rig.exit_of(other), Exit::Signal(KILL));
+        rig.ack_all();
+        rig.send(Command::Shutdown);
+        rig.wait_until_gone();
+        assert!(!rig::lives(hidden));
+    });
+}
+
+#[test]
 fn what_forks_all_the_time_is_killed_too() {
     each_mode(|rig| {
         let id = rig.spawn(sh("f() { while :; do (:) & (sleep 0.01) & wait $!; done; }; \

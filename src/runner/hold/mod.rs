@@ -3,6 +3,8 @@
 //! Responsible for carrying commands out and for reporting each start's one end, after its tree is
 //! gone and its output is in the log. Must not know connections, units' specs or any policy.
 
+mod sweep;
+
 use super::cgroup::{self, Cgroups};
 use super::logs::index::Stream;
 use super::logs::pump::{self, READ_MAX, Turn};
@@ -47,6 +49,10 @@ pub(super) struct Hold {
     ending: BTreeSet<u64>,
     /// Orphans are to be looked at before the loop waits again.
     sweep: bool,
+    /// The numbers of all main processes, without cgroups.
+    mains: BTreeSet<i32>,
+    /// When last looked at, orphans lived of which nothing tells whose they are.
+    strays: bool,
     next_key: u64,
     pub(super) outbox: Outbox,
     /// For people; given to a daemon if one listens.
@@ -71,6 +77,8 @@ impl Hold {
             ids: BTreeMap::new(),
             ending: BTreeSet::new(),
             sweep: false,
+            mains: BTreeSet::new(),
+            strays: false,
             next_key: first_key,
             outbox: Outbox::default(),
             warnings: Vec::new(),
@@ -83,9 +91,9 @@ impl Hold {
         &self.mode
     }
 
-    /// Whether no start is held.
+    /// Whether nothing is held any more.
     pub(super) fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.starts.is_empty() && !self.strays
     }
 
     /// Every start that ran and whose end is not acknowledged.
@@ -197,6 +205,9 @@ impl Hold {
         }
         if self.starts.len() >= OPEN_LOGS_MAX {
             start.output.rest();
+        }
+        if start.group.is_none() {
+            self.mains.insert(start.pid);
         }
         self.starts.insert(key, start);
         if let Err(error) = watched {
@@ -384,76 +395,6 @@ impl Hold {
         }
     }
 
-    /// A child has ended that is no main process, or may have.
-    pub(super) fn child_ended(&mut self) {
-        self.sweep = true;
-    }
-
-    /// Without cgroups: reaps adopted orphans, and ends the starts of which nothing lives. To be
-    /// called once a turn.
-    pub(super) fn sweep_orphans(&mut self, epoll: &Epoll) {
-        if !std::mem::take(&mut self.sweep) {
-            return;
-        }
-        let children = match orphans::children() {
-            Ok(children) => children,
-            Err(error) => {
-                let keys: Vec<u64> = self.ending.iter().copied().collect();
-                for key in keys {
-                    let text = format!("cannot tell whether its processes are gone: {error}");
-                    self.warn(key, text);
-                    self.finish(epoll, key);
-                }
-                return;
-            }
-        };
-        let mains: BTreeSet<i32> = self.starts.values().map(|start| start.pid).collect();
-        let adopted: Vec<orphans::Process> = children
-            .into_iter()
-            .filter(|pid| !mains.contains(pid))
-            // Reaped at once if it has ended.
-            .filter(|pid| matches!(sys::wait(Wait::Pid(*pid)), Ok(None)))
-            .filter_map(orphans::process)
-            .collect();
-        let keys: Vec<u64> = self.ending.iter().copied().collect();
-        for key in keys {
-            self.sweep_one(epoll, key, &adopted, &mains);
-        }
-    }
-
-    fn sweep_one(
-        &mut self,
-        epoll: &Epoll,
-        key: u64,
-        adopted: &[orphans::Process],
-        mains: &BTreeSet<i32>,
-    ) {
-        let Some(start) = self.starts.get_mut(&key) else { return };
-        let roots: Vec<i32> = adopted
-            .iter()
-            .filter(|orphan| orphans::belongs(orphan, start.pid, &start.marks))
-            .map(|orphan| orphan.pid)
-            .collect();
-        if roots.is_empty() {
-            self.finish(epoll, key);
-            return;
-        }
-        let must_kill = start.must_kill();
-        let Life::Ending { asked, .. } = &mut start.life else { return };
-        // Their ends come as SIGCHLD, and then this is done again.
-        let result = match start.stop {
-            _ if must_kill => orphans::signal_trees(&roots, nix::libc::SIGKILL, mains),
-            Some(signal) if !*asked => {
-                *asked = true;
-                orphans::signal_trees(&roots, signal, mains)
-            }
-            Some(_) | None => Ok(()),
-        };
-        if let Err(error) = result {
-            self.warn(key, format!("its processes cannot be signalled: {error}"));
-        }
-    }
-
     /// Nothing of the start lives: carries the rest of its output and reports its end.
     fn finish(&mut self, epoll: &Epoll, key: u64) {
         self.ending.remove(&key);
@@ -473,6 +414,7 @@ impl Hold {
         if start.group.is_none() {
             // It was kept as a zombie so far.
             let _reaped = sys::wait(Wait::Pidfd(start.pidfd.as_fd()));
+            self.mains.remove(&start.pid);
         }
         self.remove_group(start.group.take());
         let id = start.held.id;

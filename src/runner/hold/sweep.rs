@@ -1,0 +1,104 @@
+//! Orphans, where there are no cgroups.
+//!
+//! Responsible for reaping what the runner has adopted, and for ending starts whose main process
+//! is gone once nothing of them lives. Must not be run more than once a turn: it looks at all
+//! orphans at once.
+
+use super::{Hold, Life, Wait, sys};
+use crate::runner::orphans::{self, Process};
+use nix::libc::SIGKILL;
+use nix::sys::epoll::Epoll;
+use std::io;
+
+impl Hold {
+    /// A child has ended that is no main process, or may have.
+    pub(in crate::runner) fn child_ended(&mut self) {
+        self.sweep = true;
+    }
+
+    /// Reaps adopted orphans, and ends the starts of which nothing lives. To be called once a
+    /// turn.
+    pub(in crate::runner) fn sweep_orphans(&mut self, epoll: &Epoll) {
+        if !std::mem::take(&mut self.sweep) {
+            return;
+        }
+        let adopted = match self.adopted() {
+            Ok(adopted) => adopted,
+            Err(error) => return self.give_up(epoll, &error),
+        };
+        let unowned = self.unowned(&adopted);
+        let keys: Vec<u64> = self.ending.iter().copied().collect();
+        for key in keys {
+            self.sweep_one(epoll, key, &adopted, &unowned);
+        }
+        // Once nothing is held, all that is left is what nothing told the owner of.
+        self.strays = self.starts.is_empty() && !adopted.is_empty();
+        if self.strays {
+            let roots: Vec<i32> = adopted.iter().map(|orphan| orphan.pid).collect();
+            // Where /proc fails now, the next end of a child brings us here again.
+            let _killed = orphans::signal_trees(&roots, SIGKILL, &self.mains);
+        }
+    }
+
+    /// All living children that are no main processes.
+    fn adopted(&self) -> io::Result<Vec<Process>> {
+        let children = orphans::children()?;
+        Ok(children
+            .into_iter()
+            .filter(|pid| !self.mains.contains(pid))
+            // Reaped at once if it has ended.
+            .filter(|pid| matches!(sys::wait(Wait::Pid(*pid)), Ok(None)))
+            .filter_map(orphans::process)
+            .collect())
+    }
+
+    /// Orphans that have thrown away everything that tells whose they are. While some start's main
+    /// process lives they may be that one's; if none does, they go with those that are ending.
+    fn unowned(&self, adopted: &[Process]) -> Vec<i32> {
+        if adopted.is_empty() || self.ending.len() < self.starts.len() {
+            return Vec::new();
+        }
+        let owned = |orphan: &&Process| {
+            self.starts.values().any(|s| orphans::belongs(orphan, s.pid, &s.marks))
+        };
+        adopted.iter().filter(|orphan| !owned(orphan)).map(|orphan| orphan.pid).collect()
+    }
+
+    fn sweep_one(&mut self, epoll: &Epoll, key: u64, adopted: &[Process], unowned: &[i32]) {
+        let Some(start) = self.starts.get_mut(&key) else { return };
+        let mut roots: Vec<i32> = adopted
+            .iter()
+            .filter(|orphan| orphans::belongs(orphan, start.pid, &start.marks))
+            .map(|orphan| orphan.pid)
+            .collect();
+        roots.extend(unowned);
+        if roots.is_empty() {
+            self.finish(epoll, key);
+            return;
+        }
+        let must_kill = start.must_kill();
+        let Life::Ending { asked, .. } = &mut start.life else { return };
+        // Their ends come as SIGCHLD, and then this is done again.
+        let result = match start.stop {
+            _ if must_kill => orphans::signal_trees(&roots, SIGKILL, &self.mains),
+            Some(signal) if !*asked => {
+                *asked = true;
+                orphans::signal_trees(&roots, signal, &self.mains)
+            }
+            Some(_) | None => Ok(()),
+        };
+        if let Err(error) = result {
+            self.warn(key, format!("its processes cannot be signalled: {error}"));
+        }
+    }
+
+    /// Without /proc nothing can be found. An end that is never reported would be worse than a
+    /// process that may be left: it is told.
+    fn give_up(&mut self, epoll: &Epoll, error: &io::Error) {
+        let keys: Vec<u64> = self.ending.iter().copied().collect();
+        for key in keys {
+            self.warn(key, format!("cannot tell whether its processes are gone: {error}"));
+            self.finish(epoll, key);
+        }
+    }
+}
