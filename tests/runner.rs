@@ -648,6 +648,31 @@ fn signals_of_a_terminal_do_not_end_a_runner() {
 }
 
 #[test]
+fn a_runner_keeps_nothing_of_its_parent_open() {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut until_closed, inherited) = std::io::pipe().unwrap();
+    fcntl(&inherited, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let begun = Instant::now();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wsup"))
+        .args(["runner", "--runtime-dir"])
+        .arg(dir.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(inherited);
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "ready\n");
+    assert_eq!(until_closed.read(&mut [0]).unwrap(), 0);
+    assert!(child.wait().unwrap().success());
+    // Unvisited, it would go by itself after 15 seconds, and close everything.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    rig::dismiss(dir.path());
+}
+
+#[test]
 fn outcomes_are_numbered_without_gaps() {
     each_mode(|rig| {
         for _ in 0..5 {

@@ -66,7 +66,6 @@ impl Herald {
 pub(super) fn detach() -> io::Result<()> {
     sys::detach()?;
     nix::unistd::setsid()?;
-    sys::close_on_exec_from(3);
     std::env::set_current_dir("/")?;
     // A terminal, and whoever ends a whole session, must not take the instances' parent away. It
     // goes when its daemon says so, or when there is nothing to hold.

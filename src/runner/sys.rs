@@ -217,8 +217,9 @@ pub(super) unsafe fn fork(main: impl FnOnce()) -> io::Result<i32> {
     }
 }
 
-/// Goes on in a forked child, and ends the process that called: its parent has nothing to wait
-/// for any more. To be called while the process has one thread.
+/// Goes on in a forked child with descriptors 0 to 2 only, and ends the process that called: its
+/// parent has nothing to wait for any more. To be called first of all, while the process has one
+/// thread and has opened nothing.
 ///
 /// # Errors
 /// As fork(2); then this still is the same process.
@@ -226,7 +227,11 @@ pub(super) fn detach() -> io::Result<()> {
     // SAFETY: the process has one thread, so its copy is as whole as itself.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => Ok(()),
+        0 => {
+            // SAFETY: this is the beginning of the program, which has opened nothing yet.
+            unsafe { close_from(3) };
+            Ok(())
+        }
         // SAFETY: as in `fork`.
         _ => unsafe { libc::_exit(0) },
     }
@@ -313,18 +318,27 @@ pub(super) fn wait(which: Wait<'_>) -> io::Result<Option<Exit>> {
     }))
 }
 
-/// Makes every descriptor from `first` on close at execve.
-pub(super) fn close_on_exec_from(first: u32) {
-    // SAFETY: only flags of descriptors change. An old kernel (before 5.11) refuses; then what we
-    // open ourselves is close-on-exec all the same.
-    unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC as libc::c_uint,
-        )
-    };
+/// Closes every descriptor from `first` on: whatever our parent has left open for us is not ours,
+/// and the other end of a pipe among it may wait for its end.
+///
+/// # Safety
+/// Nothing in the process may own such a descriptor.
+pub(super) unsafe fn close_from(first: u32) {
+    // SAFETY: as the caller says.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result == 0 {
+        return;
+    }
+    // Before Linux 5.9.
+    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<RawFd> = listed
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|fd| u32::try_from(*fd).is_ok_and(|fd| fd >= first))
+        .collect();
+    for fd in numbers {
+        // SAFETY: as the caller says; the listing's own descriptor is closed by now.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// The signals that this process ignores, as a set of bits (bit 0 is signal 1): a child would

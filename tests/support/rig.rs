@@ -52,6 +52,28 @@ pub(crate) fn lives(pid: i32) -> bool {
     !matches!(state, None | Some("Z" | "X"))
 }
 
+/// Has the runner of a directory go, if there is one, and waits until it has.
+pub(crate) fn dismiss(runtime_dir: &Path) {
+    if let Ok(Some(mut link)) = wsup::runner::launch::find(runtime_dir, PATIENCE) {
+        let _sent = link.send(&Command::SetLastWill { stop_all: true });
+    }
+    wait_for_lock(runtime_dir);
+}
+
+/// Waits until no runner holds the directory's lock.
+fn wait_for_lock(runtime_dir: &Path) {
+    let path = runtime_dir.join("runner.lock");
+    let (done, waiting) = std::sync::mpsc::channel();
+    let waiter = std::thread::spawn(move || {
+        let file = fs::File::options().read(true).write(true).open(path).unwrap();
+        let lock = Flock::lock(file, FlockArg::LockExclusive);
+        drop(lock);
+        let _heard = done.send(());
+    });
+    waiting.recv_timeout(PATIENCE).expect("the runner goes");
+    waiter.join().unwrap();
+}
+
 pub(crate) struct Rig {
     temp: tempfile::TempDir,
     launch: Launch,
@@ -290,29 +312,15 @@ impl Rig {
     /// Waits until no runner holds the directory's lock.
     pub(crate) fn wait_until_gone(&mut self) {
         self.link = None;
-        let path = self.launch.runtime_dir.join("runner.lock");
-        let (done, waiting) = std::sync::mpsc::channel();
-        let waiter = std::thread::spawn(move || {
-            let file = fs::File::options().read(true).write(true).open(path).unwrap();
-            let lock = Flock::lock(file, FlockArg::LockExclusive);
-            drop(lock);
-            let _heard = done.send(());
-        });
-        waiting.recv_timeout(PATIENCE).expect("the runner goes");
-        waiter.join().unwrap();
+        wait_for_lock(&self.launch.runtime_dir);
     }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if let Some(mut link) = self.link.take() {
-            let _sent = link.send(&Command::SetLastWill { stop_all: true });
-        } else if let Ok(Some(mut link)) =
-            wsup::runner::launch::find(&self.launch.runtime_dir, PATIENCE)
-        {
-            let _sent = link.send(&Command::SetLastWill { stop_all: true });
-        }
-        self.wait_until_gone();
+        // The will of the connection that says Hello last counts.
+        dismiss(&self.launch.runtime_dir);
+        self.link = None;
         if std::thread::panicking() {
             let log = fs::read_to_string(self.launch.runtime_dir.join("runner.log"));
             eprintln!("runner.log: {}", log.unwrap_or_default());
