@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// Held as long as the daemon lives.
 #[derive(Debug)]
@@ -38,17 +40,40 @@ pub fn acquire(runtime: &Path) -> Result<Lock, Refused> {
         .custom_flags(libc::O_CLOEXEC)
         .open(&path)
         .map_err(Refused::Io)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
+    let mut holder = file.try_clone().map_err(Refused::Io)?;
+    match lock_soon(file) {
+        Some(Ok(mut lock)) => {
             note_pid(&mut lock).map_err(Refused::Io)?;
             Ok(Lock(lock))
         }
-        Err((mut file, Errno::EWOULDBLOCK)) => {
+        Some(Err(errno)) => Err(Refused::Io(errno.into())),
+        None => {
             let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
+            let _ = holder.rewind();
+            let _ = holder.read_to_string(&mut text);
             Err(Refused::Held(text.trim().parse().ok()))
         }
-        Err((_, errno)) => Err(Refused::Io(errno.into())),
+    }
+}
+
+/// A daemon that was killed a moment ago still has the lock, until the kernel has cleared it away.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Takes the lock at once or soon; `None` if somebody else keeps it. Waits in the kernel, which
+/// needs a thread, since flock(2) knows no deadline. A thread that waits in vain ends with us.
+fn lock_soon(file: File) -> Option<Result<Flock<File>, Errno>> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Some(Ok(lock)),
+        Err((file, Errno::EWOULDBLOCK)) => {
+            let (tell, told) = mpsc::channel();
+            std::thread::spawn(move || {
+                let locked = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
+                // Nobody listens any more: the lock is given back.
+                let _ = tell.send(locked);
+            });
+            told.recv_timeout(PATIENCE).ok()
+        }
+        Err((_, errno)) => Some(Err(errno)),
     }
 }
 

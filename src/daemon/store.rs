@@ -240,13 +240,9 @@ fn open_and_read(path: &Path, durable: bool) -> Result<(Database, Vec<Record>), 
     let file = open_file(path).map_err(|e| Failure::Io(e.to_string()))?;
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    let backend = FileBackend::new(file).map_err(redb::Error::from)?;
-    let database = if durable {
-        builder.create_with_backend(backend)
-    } else {
-        builder.create_with_backend(Unsynced(backend))
-    }
-    .map_err(redb::Error::from)?;
+    let file = FileBackend::new(file).map_err(redb::Error::from)?;
+    let backend = Backend { file, durable };
+    let database = builder.create_with_backend(backend).map_err(redb::Error::from)?;
     check_format(&database)?;
     let records = read_all(&database, durable)?;
     Ok((database, records))
@@ -320,29 +316,34 @@ fn remove_other_boots(runtime: &Path, ours: &str) {
     }
 }
 
-/// A file that is never synced: it must survive the death of the daemon, which the kernel's page
-/// cache sees to, and not that of the machine.
+/// A database's file. The volatile one is never synced: it must survive the death of the daemon,
+/// which the kernel's page cache sees to, and not that of the machine. Neither is locked: the
+/// daemon's own lock says who may use them, and the kernel gives up the locks of a killed daemon
+/// one after the other, so that a second kind would be in the way of the next.
 #[derive(Debug)]
-struct Unsynced(FileBackend);
+struct Backend {
+    file: FileBackend,
+    durable: bool,
+}
 
-impl StorageBackend for Unsynced {
+impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        self.file.read(offset, out)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        if self.durable { self.file.sync_data() } else { Ok(()) }
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.file.write(offset, data)
     }
     fn close(&self) -> io::Result<()> {
-        self.0.close()
+        self.file.close()
     }
 }
 
