@@ -2,14 +2,17 @@
 //! a pattern, followed as they come and go.
 //!
 //! Responsible for finding them, naming them, and telling of changes. Nothing is polled: paths are
-//! followed by inotify on the directories in which a change of the answer would show.
+//! followed by inotify on the directories in which a change of the answer would show, CPUs and
+//! NUMA nodes by the kernel's device events.
 
 mod glob;
+mod hotplug;
 
 use super::watch::WatchSet;
 use crate::core::id::UnitName;
 use crate::core::spec::Nodes;
 use glob::Pattern;
+use hotplug::Hotplug;
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
@@ -26,12 +29,10 @@ pub async fn follow(nodes: Nodes, machine: UnitName, base: &Path, mut tell: impl
             return pending().await;
         }
         Nodes::Cpus => {
-            tell(counted("cpu", Path::new("/sys/devices/system/cpu/online")));
-            return pending().await;
+            return follow_count("cpu", "/sys/devices/system/cpu/online", tell).await;
         }
         Nodes::Numa => {
-            tell(counted("numa", Path::new("/sys/devices/system/node/online")));
-            return pending().await;
+            return follow_count("numa", "/sys/devices/system/node/online", tell).await;
         }
         Nodes::Glob(text) => Pattern::new(&base.join(&text).to_string_lossy()),
     };
@@ -56,6 +57,29 @@ pub async fn follow(nodes: Nodes, machine: UnitName, base: &Path, mut tell: impl
             return pending().await;
         }
     }
+}
+
+/// Follows what the kernel lists in a file, by its device events.
+async fn follow_count(prefix: &str, file: &str, mut tell: impl FnMut(NodeSet)) {
+    let events = Hotplug::new();
+    let mut known = counted(prefix, Path::new(file));
+    tell(known.clone());
+    let events = match events {
+        Ok(events) => events,
+        Err(error) => {
+            tracing::warn!("changes of {file} are not noticed: {error}");
+            return pending().await;
+        }
+    };
+    while events.changed().await.is_ok() {
+        let now = counted(prefix, Path::new(file));
+        if now != known {
+            known = now.clone();
+            tell(now);
+        }
+    }
+    tracing::warn!("changes of {file} are no longer noticed");
+    pending().await
 }
 
 /// Looks and watches until looking again shows no directory that is not watched yet: one that
