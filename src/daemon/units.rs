@@ -67,7 +67,9 @@ impl UnitFiles {
             .flat_map(|file| file.diagnostics.iter().map(|d| loaded.render(d, false)))
             .collect();
         let valid = chosen(loaded.units, &self.only);
-        self.origins = loaded.origins;
+        // Of a unit whose file is broken now it stays known which file that is.
+        self.origins.retain(|key, _| invalid.contains_key(key));
+        self.origins.extend(loaded.origins);
         let seen = (valid.clone(), invalid.clone());
         let changed = self.last.as_ref() != Some(&seen);
         self.last = Some(seen);

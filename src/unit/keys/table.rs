@@ -181,10 +181,10 @@ const RESTART: &[Key] = &[
     key("limit", ALL, Shape::Table(RESTART_LIMIT), "When to give up"),
 ];
 
-// The zero is refused: a process that ends at once would be started for ever without a pause.
+// A first delay of zero stays zero: whoever writes it wants every restart at once.
 const BACKOFF: &[Key] = &[
-    key("initial", SERVICES, Shape::Duration(1), "The first delay").or_text("1s"),
-    key("initial", JOBS, Shape::Duration(1), "The first delay").or_text("10s"),
+    key("initial", SERVICES, Shape::Duration(0), "The first delay").or_text("1s"),
+    key("initial", JOBS, Shape::Duration(0), "The first delay").or_text("10s"),
     key("factor", ALL, Shape::Factor, "Each delay is the one before times this").or(Lit::Num(2.0)),
     key("max", SERVICES, Shape::Duration(1), "No delay is longer").or_text("5m"),
     key("max", JOBS, Shape::Duration(1), "No delay is longer").or_text("10m"),
