@@ -192,12 +192,6 @@ impl Source {
         self.words().into_iter().filter_map(called).collect()
     }
 
-    /// The lines with a test that does not run. Looks into the tests, so it reads the raw text.
-    pub(crate) fn ignored_tests(&self) -> impl Iterator<Item = usize> + '_ {
-        let lines = self.raw.lines().enumerate();
-        lines.filter(|(_, l)| l.trim_start().starts_with("#[ignore")).map(|(n, _)| n + 1)
-    }
-
     /// The functions: line, name, and lines from `fn` to the closing brace.
     pub(crate) fn functions(&self) -> Vec<(usize, String, usize)> {
         let words = self.words();
