@@ -173,11 +173,6 @@ impl Daemon {
             .collect()
     }
 
-    /// How many instances of the target are ready.
-    pub fn ready(&self, target: &str) -> usize {
-        self.ps(target).iter().filter(|one| one["ready"] == true).count()
-    }
-
     /// Waits until the condition holds.
     #[track_caller]
     pub fn wait(&self, what: &str, condition: impl Fn(&Daemon) -> bool) {
