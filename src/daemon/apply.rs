@@ -3,7 +3,6 @@
 //! Responsible for turning a reading into an event and into words. The core decides what changes.
 
 use super::run::Daemon;
-use super::systemd;
 use super::units::Reading;
 use crate::api::door::ApplyOutcome;
 use crate::core::event::Event;
@@ -46,7 +45,6 @@ impl Daemon {
             }
             Err(error) => tracing::warn!("unit files are not applied: {error}"),
         }
-        systemd::status(&self.status());
     }
 
     fn apply(&mut self, reading: Reading) {

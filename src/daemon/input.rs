@@ -47,6 +47,8 @@ pub enum Input {
     Done(Event),
     /// It is time to try again to write what could not be written.
     RetryStore,
+    /// The line for `systemctl status` may have changed.
+    Status,
     /// systemd wants a sign of life.
     Watchdog,
 }

@@ -31,6 +31,9 @@ const BATCH_MAX: usize = 512;
 /// How long the runner may take to go once nothing lives.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long changes are gathered before `systemctl status` shows them.
+const STATUS_DELAY: Duration = Duration::from_secs(2);
+
 /// How it ended.
 #[derive(Debug, Default)]
 pub struct Ended {
@@ -52,6 +55,9 @@ pub struct Daemon {
     own: VecDeque<Event>,
     ended: Option<Ended>,
     complete: bool,
+    /// Which state systemd was told of last, and whether it will be told anew soon.
+    status_of: u64,
+    status_due: bool,
 }
 
 impl Daemon {
@@ -95,6 +101,8 @@ impl Daemon {
             own,
             ended: None,
             complete: false,
+            status_of: 0,
+            status_due: false,
         })
     }
 
@@ -106,6 +114,7 @@ impl Daemon {
             self.own = self.hands.carry_out(&mut self.core, &mut turn);
             turn.answer(&self.core);
             self.inbox.announce(self.core.version());
+            self.plan_status();
             if let Some(facts) = self.hands.runner.news() {
                 self.inbox.runner_is(facts);
             }
@@ -177,13 +186,14 @@ impl Daemon {
             Input::Reload => {
                 systemd::reloading();
                 self.apply_noticed(true);
-                systemd::ready(&self.status());
+                systemd::ready(&self.status_line());
             }
             Input::ClockStepped => self.tell(Event::ClockStepped),
             Input::UnitsChanged => self.apply_noticed(false),
             Input::Nodes(unit, nodes) => self.tell(Event::NodesChanged { unit, nodes }),
             Input::Done(event) => self.tell(event),
             Input::RetryStore => self.hands.retry_store(),
+            Input::Status => self.tell_status(),
             Input::Watchdog => systemd::alive(),
         }
     }
@@ -241,9 +251,27 @@ impl Daemon {
         self.watched.send_replace(self.units.directories());
     }
 
+    /// Has the line for `systemctl status` renewed soon, once for all that happens until then.
+    fn plan_status(&mut self) {
+        let news = self.core.version() != self.status_of;
+        if news && !self.status_due && self.ended.is_none() && systemd::listens() {
+            self.status_due = true;
+            self.hands.inputs.send_after(STATUS_DELAY, Input::Status);
+        }
+    }
+
+    fn tell_status(&mut self) {
+        (self.status_due, self.status_of) = (false, self.core.version());
+        if self.ended.is_none() {
+            systemd::status(&self.status_line());
+        }
+    }
+
     /// One line for `systemctl status`.
-    pub(super) fn status(&self) -> String {
-        format!("{} units, {} instances", self.known().len(), self.core.instances().len())
+    pub(super) fn status_line(&self) -> String {
+        let instances = self.core.instances();
+        let ready = instances.iter().filter(|instance| instance.ready).count();
+        format!("{} units, {ready} of {} instances ready", self.known().len(), instances.len())
     }
 }
 

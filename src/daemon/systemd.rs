@@ -22,8 +22,13 @@ pub fn reloading() {
     }
 }
 
-/// Everything is being stopped. How long that takes is up to the units: each has a grace period,
-/// so systemd's own patience is extended for as long as progress is made.
+/// Whether systemd wants to be told anything.
+pub fn listens() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Everything is being stopped. How long that takes is up to the units' grace periods; the service
+/// file gives enough time.
 pub fn stopping() {
     send(&[NotifyState::Stopping, NotifyState::Status("stopping everything")]);
 }

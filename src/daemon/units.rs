@@ -190,3 +190,112 @@ fn below(dir: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "kind = \"deployment\"\n[process]\ncommand = [\"true\"]\n";
+
+    fn write(dir: &Path, name: &str, text: &str) {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join(name), text).unwrap();
+    }
+
+    fn valid(reading: &Reading) -> Vec<String> {
+        reading.read.valid.iter().map(|unit| unit.key.to_string()).collect()
+    }
+
+    fn key(name: &str) -> UnitKey {
+        UnitKey::new(Kind::Deployment, UnitName::new(name).unwrap())
+    }
+
+    #[test]
+    fn reading_again_tells_whether_anything_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "api.toml", GOOD);
+        let mut files = UnitFiles::new(vec![dir.path().to_owned()], Vec::new());
+        assert!(files.read(false, &[]).unwrap().changed);
+        assert!(!files.read(false, &[]).unwrap().changed);
+        write(dir.path(), "api.toml", &format!("# a comment\n{GOOD}"));
+        assert!(!files.read(false, &[]).unwrap().changed, "a comment changes nothing");
+        write(dir.path(), "api.toml", &format!("replicas = 2\n{GOOD}"));
+        assert!(files.read(false, &[]).unwrap().changed);
+    }
+
+    #[test]
+    fn places_that_are_all_gone_take_no_unit_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let mut files = UnitFiles::new(vec![one.clone(), two.clone()], Vec::new());
+        assert!(valid(&files.read(false, &[]).unwrap()).is_empty(), "nothing yet is no mistake");
+        write(&one, "api.toml", GOOD);
+        assert_eq!(valid(&files.read(false, &[]).unwrap()), ["deployment/api"]);
+        std::fs::remove_dir_all(&one).unwrap();
+        let error = files.read(false, &[key("api")]).unwrap_err();
+        assert!(error.contains("is not there"), "{error}");
+        // One of several that is gone is meant.
+        write(&two, "web.toml", GOOD);
+        assert_eq!(valid(&files.read(false, &[key("api")]).unwrap()), ["deployment/web"]);
+    }
+
+    #[test]
+    fn a_file_that_lost_its_identity_is_about_the_unit_it_defined() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "x.toml", &format!("name = \"api\"\n{GOOD}"));
+        let mut files = UnitFiles::new(vec![dir.path().to_owned()], Vec::new());
+        files.read(false, &[]).unwrap();
+        write(dir.path(), "x.toml", "name = [broken");
+        let reading = files.read(false, &[key("api")]).unwrap();
+        assert!(valid(&reading).is_empty());
+        assert_eq!(reading.read.invalid.keys().cloned().collect::<Vec<_>>(), [key("api")]);
+        assert!(!reading.diagnostics.is_empty());
+    }
+
+    #[test]
+    fn the_named_bring_what_they_depend_on() {
+        use crate::core::spec::{Dependency, DependencyCondition};
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["api", "db", "disk", "other"] {
+            write(dir.path(), &format!("{name}.toml"), GOOD);
+        }
+        let mut files = UnitFiles::new(vec![dir.path().to_owned()], Vec::new());
+        let mut units = files.read(false, &[]).unwrap().read.valid;
+        for unit in &mut units {
+            let on = match unit.key.name.as_str() {
+                "api" => "db",
+                "db" => "disk",
+                _ => continue,
+            };
+            let condition = DependencyCondition::Available;
+            unit.depends_on.push(Dependency { unit: on.to_owned(), condition });
+        }
+        let names = |only: &[&str]| -> Vec<String> {
+            let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();
+            chosen(units.clone(), &only).iter().map(|unit| unit.key.name.to_string()).collect()
+        };
+        assert_eq!(names(&["api"]), ["api", "db", "disk"]);
+        assert_eq!(names(&["disk"]), ["disk"]);
+        assert_eq!(names(&[]), ["api", "db", "disk", "other"]);
+    }
+
+    #[test]
+    fn every_place_of_change_is_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let units = dir.path().join("units");
+        write(&units.join("team/deep"), "api.toml", GOOD);
+        write(&units.join("api.toml.d"), "more.toml", "");
+        write(&units.join(".hidden"), "x.toml", "");
+        write(&dir.path().join("shared"), "db.toml", GOOD);
+        std::os::unix::fs::symlink(dir.path().join("shared/db.toml"), units.join("db.toml"))
+            .unwrap();
+        let missing = dir.path().join("later/units");
+        let watched = UnitFiles::new(vec![units.clone(), missing], Vec::new()).directories();
+        for expected in ["", "units", "units/team", "units/team/deep", "units/api.toml.d", "shared"]
+        {
+            let path = dir.path().join(expected).components().collect::<PathBuf>();
+            assert!(watched.contains(&path), "{expected:?} of {watched:?}");
+        }
+        assert!(!watched.contains(&units.join(".hidden")));
+    }
+}
