@@ -93,7 +93,10 @@ impl Core {
                 self.report(now, Some(&key), None, Note::warning(Reason::UnitInvalid, message));
             }
             Fate::Create => match self.units.get_mut(&key) {
-                Some(leaving) => leaving.successor = Some(spec),
+                Some(leaving) => {
+                    leaving.invalid = None;
+                    leaving.successor = Some(spec);
+                }
                 None => self.add_unit(now, spec),
             },
             Fate::Same => {

@@ -241,8 +241,8 @@ pub struct Unit {
     pub nodes: Option<BTreeMap<String, Option<String>>>,
     /// When its controller wants to be called again.
     pub recheck: Option<Mono>,
-    /// A digest of what was last given to the store.
-    pub stored: u64,
+    /// What was last given to the store.
+    pub stored: Option<Box<Remembered>>,
 }
 
 impl Unit {
@@ -274,7 +274,7 @@ impl Unit {
             jobs: BTreeSet::new(),
             nodes: None,
             recheck: None,
-            stored: 0,
+            stored: None,
         }
     }
 

@@ -129,13 +129,12 @@ impl Core {
             Target::Unit(key) => {
                 let slots = self.slots_of(target)?;
                 let unit = self.unit_mut(key)?;
+                if key.kind == Kind::CronJob {
+                    return invalid(format!("{key} has nothing to restart; use `trigger {key}`"));
+                }
                 unit.kept.overrides.stopped = false;
                 match key.kind {
-                    Kind::CronJob => {
-                        return invalid(format!(
-                            "{key} has nothing to restart; use `trigger {key}`"
-                        ));
-                    }
+                    Kind::CronJob => {}
                     Kind::Job => unit.kept.rerun = true,
                     Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
                         for slot in slots {
@@ -203,10 +202,20 @@ impl Core {
             }
             Target::Instance(name) => {
                 for slot in self.slots_of(target)? {
+                    self.count_first(now, slot);
                     self.step(now, slot, Input::Leave);
                 }
                 said(format!("instance {name} deleted"))
             }
+        }
+    }
+
+    /// A run that has just ended is counted before an operator removes its record.
+    fn count_first(&mut self, now: Now, slot: u64) {
+        if let Some(unit) = self.instances.get(&slot).map(|instance| instance.unit.clone())
+            && self.dirty.contains(&unit)
+        {
+            self.settle_unit(now, &unit);
         }
     }
 

@@ -168,7 +168,7 @@ impl Core {
     fn restore_unit(&mut self, now: Now, record: &Record) {
         let Some(kept) = self.decode::<Remembered>(now, record) else { return };
         let mut unit = Unit::from_kept(kept);
-        unit.stored = digest(&record.value);
+        unit.stored = Some(Box::new(unit.kept.clone()));
         self.units.insert(unit.kept.file.key.clone(), unit);
     }
 
@@ -290,12 +290,4 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// The same as a tree of values.
 pub(super) fn to_value<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
-}
-
-/// A digest to tell whether a record changed (64-bit FNV-1a). A chance agreement would leave an
-/// older record in the store until the next change: 1 in 2^64 per change.
-pub(super) fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

@@ -48,7 +48,7 @@ impl Core {
         }
     }
 
-    fn settle_unit(&mut self, now: Now, key: &UnitKey) {
+    pub(super) fn settle_unit(&mut self, now: Now, key: &UnitKey) {
         for _ in 0..ROUNDS_MAX {
             self.dirty.remove(key);
             let Some(outcome) = self.reconcile(now, key) else { return };
@@ -141,6 +141,8 @@ impl Core {
                 let busy = observed.iter().any(|o| o.active() || o.terminating);
                 if unit.kept.rerun && !busy {
                     unit.kept.rerun = false;
+                    // A job that was finished runs again: its cronjob counts it.
+                    self.dirty.extend(unit.kept.owner.clone());
                     *state = job::State::default();
                     self.dirty.insert(key.clone());
                     return Some(forget_all(&observed));
@@ -358,8 +360,18 @@ impl Core {
             cron.jobs.remove(key);
             self.dirty.insert(owner.clone());
         }
-        if let Some(spec) = unit.successor {
-            self.add_unit(now, spec);
+        // Its file may have become invalid while it was on its way out.
+        match (unit.successor, unit.invalid) {
+            (Some(spec), invalid) => {
+                self.add_unit(now, spec);
+                if let Some(next) = self.units.get_mut(key) {
+                    next.invalid = invalid;
+                }
+            }
+            (None, Some(message)) => {
+                self.invalid.insert(key.clone(), message);
+            }
+            (None, None) => {}
         }
     }
 
@@ -479,13 +491,14 @@ impl Core {
     /// Gives a unit to the store if it changed since it was last given.
     pub(super) fn store_unit(&mut self, key: &UnitKey) {
         let Some(unit) = self.units.get_mut(key) else { return };
-        let value = restore::encode(&unit.kept);
-        let digest = restore::digest(&value);
-        if unit.stored != digest {
-            unit.stored = digest;
-            let key = restore::unit_record_key(key);
-            self.actions.push_back(Action::Put(Record { key, value, durable: true }));
+        if unit.stored.as_deref() == Some(&unit.kept) {
+            return;
         }
+        // Comparing is cheap, for templates are shared; writing text is not.
+        unit.stored = Some(Box::new(unit.kept.clone()));
+        let value = restore::encode(&unit.kept);
+        let key = restore::unit_record_key(key);
+        self.actions.push_back(Action::Put(Record { key, value, durable: true }));
     }
 
     fn store_changed_instances(&mut self) {
