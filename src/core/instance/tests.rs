@@ -1,1 +1,274 @@
+//! Every state with every input, by enumeration, and tables for the back-off and the stop ladder.
 
+use super::restart::{Streak, Verdict};
+use super::*;
+use crate::core::id::{Kind, UnitName};
+use crate::core::signal;
+use crate::core::spec::{
+    Backoff, InitStep, Lifecycle, LogDriver, LogSpec, ProcessSpec, Resources, RestartLimit,
+    RestartSpec, Sandbox,
+};
+use std::collections::BTreeMap;
+
+const NOW: Now = Now { mono: Mono(1_000_000), wall: Wall(1_790_000_000_000) };
+const GRACE: Millis = Millis::from_secs(30);
+
+fn restart_spec(policy: RestartPolicy) -> RestartSpec {
+    RestartSpec {
+        policy,
+        backoff: Backoff {
+            initial: Millis::from_secs(10),
+            factor_milli: 2_000,
+            max: Millis::from_secs(300),
+            reset_after: Millis::from_secs(600),
+        },
+        limit: None,
+    }
+}
+
+fn instance(policy: RestartPolicy, steps: usize, state: State) -> Instance {
+    let template = InstanceTemplate {
+        process: ProcessSpec {
+            command: vec!["true".to_owned()],
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            env_file: Vec::new(),
+            env_inherit: None,
+            working_dir: None,
+            user: None,
+            group: None,
+            supplementary_groups: None,
+            umask: None,
+            nice: None,
+            oom_score_adj: None,
+            cpu_affinity: None,
+            limits: BTreeMap::new(),
+            stop_signal: signal::TERM,
+            termination_grace_period: GRACE,
+        },
+        init: (0..steps).map(|n| InitStep { command: vec![n.to_string()] }).collect(),
+        lifecycle: Lifecycle::default(),
+        restart: restart_spec(policy),
+        resources: Resources::default(),
+        sandbox: Sandbox::default(),
+        startup: None,
+        readiness: None,
+        liveness: None,
+        watchdog: None,
+        ports: Vec::new(),
+        log: LogSpec { driver: LogDriver::None, max_size: 1, max_files: 1, compress: false },
+        restarted_at: None,
+    };
+    Instance {
+        slot: 7,
+        name: "api-x".to_owned(),
+        unit: UnitKey::new(Kind::Deployment, UnitName::new("api").unwrap()),
+        set: 1,
+        template: Arc::new(template),
+        identity: Identity::Anonymous,
+        created: NOW,
+        generation: 3,
+        restarts: 0,
+        streak: Streak::default(),
+        last_end: None,
+        last_failure: None,
+        initialised: false,
+        leaving: false,
+        held: false,
+        state,
+    }
+}
+
+fn states() -> Vec<State> {
+    let (past, future) = (Mono(NOW.mono.0 - 1), Mono(NOW.mono.0 + 5_000));
+    let mut all = vec![State::Succeeded, State::Failed { message: "no".to_owned() }, State::GaveUp];
+    all.extend([Waiting::New, Waiting::Held].map(|why| State::Pending { why }));
+    for program in [Program::Init(0), Program::Init(1), Program::Main] {
+        all.push(State::Starting { program });
+        all.extend([past, NOW.mono, future].map(|until| State::Backoff { until, program }));
+    }
+    all.extend([0, 1].map(|step| State::Init { step, pid: 42 }));
+    for ready_since in [None, Some(past)] {
+        let (since, since_wall) = (past, NOW.wall);
+        all.push(State::Running { pid: 42, since, since_wall, ready_since });
+    }
+    for kill_at in [past, NOW.mono, future] {
+        for kills in [0, 1, 40] {
+            all.extend([None, Some(42)].map(|pid| State::Stopping { pid, kill_at, kills }));
+        }
+    }
+    all
+}
+
+fn inputs() -> Vec<Input<'static>> {
+    let mut all = vec![
+        Input::Begin,
+        Input::Spawned { pid: 43 },
+        Input::SpawnFailed { message: "no such file" },
+        Input::Tick,
+        Input::Leave,
+        Input::Hold,
+        Input::Release,
+        Input::Restart,
+    ];
+    for exit in [Exit::Code(0), Exit::Code(1), Exit::Signal(9), Exit::Unknown] {
+        all.push(Input::Exited { exit, at: NOW.mono });
+        all.push(Input::Exited { exit, at: Mono(0) });
+    }
+    all
+}
+
+/// What must hold whatever happens to whatever instance.
+fn judge(before: &Instance, input: Input<'_>, after: &Instance, effects: &[Effect]) {
+    let case = format!("{:?} + {input:?} -> {:?}, {effects:?}", before.state, after.state);
+    let gone = effects.contains(&Effect::Gone);
+    let spawns = effects.iter().filter(|e| matches!(e, Effect::Spawn(_))).count();
+    let ended = matches!(input, Input::Exited { .. } | Input::SpawnFailed { .. });
+    // Only the end of a process ends having one.
+    if before.has_process() && !ended {
+        assert!(after.has_process() && !gone, "a process is forgotten: {case}");
+        assert_eq!(before.generation, after.generation, "a second process beside: {case}");
+    }
+    assert!(!gone || before.leaving || after.leaving, "gone without a wish: {case}");
+    assert!(!gone || spawns == 0, "gone and started: {case}");
+    assert!(!(gone && before.has_process() && !ended), "gone with a process: {case}");
+    assert!(spawns <= 1, "two starts: {case}");
+    assert_eq!(
+        after.generation,
+        before.generation + u32::try_from(spawns).unwrap(),
+        "each start has a generation of its own: {case}"
+    );
+    if spawns == 1 {
+        assert!(matches!(after.state, State::Starting { .. }), "started elsewhere: {case}");
+    }
+    match after.state {
+        State::Stopping { .. } | State::Backoff { .. } => {
+            assert!(after.deadline().is_some(), "waits without a deadline: {case}");
+        }
+        State::Pending { .. }
+        | State::Starting { .. }
+        | State::Init { .. }
+        | State::Running { .. }
+        | State::Succeeded
+        | State::Failed { .. }
+        | State::GaveUp => assert!(after.deadline().is_none(), "{case}"),
+    }
+    for effect in effects {
+        if let Effect::Terminate(_) | Effect::Kill = effect {
+            assert!(before.has_process(), "signals nobody: {case}");
+        }
+    }
+}
+
+#[test]
+fn every_state_takes_every_input() {
+    let mut cases = 0;
+    for policy in [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never] {
+        for state in states() {
+            for input in inputs() {
+                for bits in 0..8 {
+                    let mut before = instance(policy, 2, state.clone());
+                    before.leaving = bits & 1 != 0;
+                    before.held = bits & 2 != 0;
+                    before.initialised = bits & 4 != 0;
+                    let mut after = before.clone();
+                    let mut effects = Vec::new();
+                    after.step(NOW, input, &mut effects);
+                    judge(&before, input, &after, &effects);
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert!(cases > 10_000, "only {cases} cases");
+}
+
+/// Section 8: `kuberuntime_manager.go doBackOff`, `client-go util/flowcontrol/backoff.go`. The
+/// first restart is at once, then the delay doubles up to the longest.
+#[test]
+fn delays_double_up_to_the_longest() {
+    let spec = restart_spec(RestartPolicy::Always);
+    let mut streak = Streak::default();
+    let mut at = NOW.mono;
+    for (n, secs) in [0, 10, 20, 40, 80, 160, 300, 300].into_iter().enumerate() {
+        let verdict = streak.judge(&spec, Exit::Code(1), at, at);
+        let until = at.plus(Millis::from_secs(secs));
+        assert_eq!(verdict, Verdict::Again(until), "restart {n}");
+        streak.restarted(&spec, until);
+        at = until.plus(Millis::from_secs(1));
+    }
+    // One that ran for longer than `reset_after` begins anew.
+    let at = at.plus(Millis::from_secs(601));
+    assert_eq!(streak.judge(&spec, Exit::Code(1), at, at), Verdict::Again(at));
+}
+
+/// Section 8: which ends are followed by a restart (`kubecontainer.ShouldContainerBeRestarted`).
+#[test]
+fn the_policy_decides_which_ends_are_followed_by_a_start() {
+    use RestartPolicy::{Always, Never, OnFailure};
+    let again = Verdict::Again(NOW.mono);
+    for (policy, exit, want) in [
+        (Always, Exit::Code(0), again),
+        (Always, Exit::Code(1), again),
+        (Always, Exit::Unknown, again),
+        (OnFailure, Exit::Code(0), Verdict::Succeeded),
+        (OnFailure, Exit::Code(1), again),
+        (OnFailure, Exit::Signal(9), again),
+        (OnFailure, Exit::Unknown, again),
+        (Never, Exit::Code(0), Verdict::Succeeded),
+        (Never, Exit::Code(1), Verdict::Failed),
+        (Never, Exit::Signal(15), Verdict::Failed),
+        (Never, Exit::Unknown, Verdict::Failed),
+    ] {
+        let spec = restart_spec(policy);
+        let verdict = Streak::default().judge(&spec, exit, NOW.mono, NOW.mono);
+        assert_eq!(verdict, want, "{policy:?} {exit:?}");
+    }
+}
+
+#[test]
+fn past_its_limit_of_restarts_it_gives_up() {
+    let limit = Some(RestartLimit { count: 2, within: Millis::from_secs(60) });
+    let spec = RestartSpec { limit, ..restart_spec(RestartPolicy::Always) };
+    let mut streak = Streak::default();
+    for _ in 0..2 {
+        assert!(matches!(
+            streak.judge(&spec, Exit::Code(1), NOW.mono, NOW.mono),
+            Verdict::Again(_)
+        ));
+        streak.restarted(&spec, NOW.mono);
+    }
+    assert_eq!(streak.judge(&spec, Exit::Code(1), NOW.mono, NOW.mono), Verdict::GaveUp);
+    let later = NOW.mono.plus(Millis::from_secs(61));
+    assert!(matches!(streak.judge(&spec, Exit::Code(1), later, later), Verdict::Again(_)));
+}
+
+/// Section 10: the stop signal, the grace period, SIGKILL, and SIGKILL again ever more rarely.
+#[test]
+fn the_ladder_asks_waits_kills_and_keeps_killing() {
+    let running = State::Running {
+        pid: 42,
+        since: NOW.mono,
+        since_wall: NOW.wall,
+        ready_since: Some(NOW.mono),
+    };
+    let mut one = instance(RestartPolicy::Always, 0, running);
+    let mut effects = Vec::new();
+    one.step(NOW, Input::Leave, &mut effects);
+    assert!(effects.contains(&Effect::Terminate(signal::TERM)));
+    assert_eq!(one.deadline(), Some(NOW.mono.plus(GRACE)));
+    let mut at = NOW.plus(GRACE);
+    for pause in [10, 20, 40, 80, 160, 320, 600, 600] {
+        effects.clear();
+        one.step(Now { mono: Mono(at.mono.0 - 1), ..at }, Input::Tick, &mut effects);
+        assert_eq!(effects, [], "too early");
+        one.step(at, Input::Tick, &mut effects);
+        assert!(effects.contains(&Effect::Kill));
+        let next = at.plus(Millis::from_secs(pause));
+        assert_eq!(one.deadline(), Some(next.mono));
+        at = next;
+    }
+    effects.clear();
+    one.step(at, Input::Exited { exit: Exit::Signal(9), at: at.mono }, &mut effects);
+    assert_eq!(effects.last(), Some(&Effect::Gone));
+}
