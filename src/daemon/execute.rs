@@ -20,7 +20,7 @@ use crate::core::id::{Kind, UnitKey};
 use crate::core::spec::Nodes;
 use crate::runner::client::Link;
 use crate::runner::protocol::Command;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -157,6 +157,19 @@ impl Hands {
     fn instance_gone(&self, unit: &UnitKey, instance: String) {
         let dir = self.settings.logs.join(unit.name.as_str());
         self.aside.run(move || logs::keep_last(&dir, &instance));
+    }
+
+    /// Clears away logs that a daemon which was killed did not get to. Before the first turn and
+    /// not aside: a job that begins meanwhile would be taken for one that is gone.
+    pub(super) fn sweep_logs(&self, core: &Core) {
+        let (mut units, mut cronjobs) = (BTreeSet::new(), BTreeSet::new());
+        for unit in core.units() {
+            if unit.key.kind == Kind::CronJob {
+                cronjobs.insert(unit.key.name.to_string());
+            }
+            units.insert(unit.key.name.to_string());
+        }
+        logs::sweep(&self.settings.logs, &units, &cronjobs);
     }
 
     /// The logs of a job go with it, as in Kubernetes; those of a server stay, bounded as ever.

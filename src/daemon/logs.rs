@@ -3,7 +3,7 @@
 //! Responsible for names and retention. Must not write or read a line: the runner writes, and the
 //! control socket reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +51,21 @@ pub fn remove_all(dir: &Path) {
     remove(&dir.join(ENDED));
     // Not empty: somebody has put something there that is not ours.
     let _ = fs::remove_dir(dir);
+}
+
+/// Removes the logs of cronjobs' jobs that are gone: those that a daemon which was killed did not
+/// get to. `units`: the names of all units there are.
+pub fn sweep(logs: &Path, units: &BTreeSet<String>, cronjobs: &BTreeSet<String>) {
+    for entry in fs::read_dir(logs).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !units.contains(*name)) else { continue };
+        let is_job = name.rsplit_once('-').is_some_and(|(cronjob, slot)| {
+            cronjobs.contains(cronjob) && slot.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        if is_job {
+            remove_all(&entry.path());
+        }
+    }
 }
 
 /// The log files in a unit's directory, indexes and rotated ones included, by instance.
@@ -109,6 +124,24 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(dir.path().join(ENDED)).unwrap(), "db-0");
         assert!(dir.path().join("db-0.log").exists());
+    }
+
+    #[test]
+    fn only_jobs_of_cronjobs_that_are_gone_are_swept() {
+        let logs = tempfile::tempdir().unwrap();
+        let dirs = ["backup", "backup-29000000", "backup-29000001", "backup-old", "api-1", "api"];
+        for dir in dirs {
+            fs::create_dir(logs.path().join(dir)).unwrap();
+            fs::write(logs.path().join(dir).join("x.log"), "x").unwrap();
+        }
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        sweep(logs.path(), &set(&["backup", "backup-29000001", "api"]), &set(&["backup"]));
+        let mut left: Vec<_> = fs::read_dir(logs.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["api", "api-1", "backup", "backup-29000001", "backup-old"]);
     }
 
     #[test]

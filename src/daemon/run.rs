@@ -78,6 +78,7 @@ impl Daemon {
         let core = boot::core(&settings, found)?;
         let hands =
             Hands::new(&settings, (lock, store, link), inputs.clone(), events).map_err(fail)?;
+        hands.sweep_logs(&core);
         let units = UnitFiles::new(settings.units.clone(), settings.only.clone());
         let watched = watch::Sender::new(BTreeSet::new());
         input::signals(&inputs, settings.mode).map_err(fail)?;
