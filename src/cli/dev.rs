@@ -17,6 +17,7 @@ use screen::Greeting;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tail::Past;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -43,8 +44,9 @@ pub fn run(args: Args) -> ExitCode {
         let message = format!("making {}: {error}", settings.state.display());
         return exit::fail(exit::FAILED, &message, Some("pass another directory by --state-dir"));
     }
-    let logs = settings.logs.clone();
-    let result = serve::serve(settings, |door, ended| screen::show(door, ended, logs, greeting));
+    // Before anything is started: all that comes later is new.
+    let past = Past::of(settings.logs.clone());
+    let result = serve::serve(settings, |door, ended| screen::show(door, ended, past, greeting));
     match result {
         Ok(ended) if ended.failures.is_empty() => ExitCode::from(exit::OK),
         Ok(ended) => exit::fail(exit::FAILED, &ended.failures.join(", "), None),

@@ -141,7 +141,13 @@ pub fn units(inputs: &Inputs, mut wanted: watch::Receiver<BTreeSet<PathBuf>>) ->
             set.set(&wanted.borrow_and_update());
             let changed = tokio::select! {
                 changed = set.changed() => changed,
-                Ok(()) = wanted.changed() => continue,
+                Ok(()) = wanted.changed() => {
+                    // What came into a directory between its discovery and its watch would never
+                    // be noticed: the files are read once more.
+                    set.set(&wanted.borrow_and_update());
+                    inputs.send(Input::UnitsChanged);
+                    continue;
+                }
                 else => return,
             };
             if let Err(error) = changed {

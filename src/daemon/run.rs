@@ -249,7 +249,12 @@ impl Daemon {
 
     /// Watches where the unit files are now.
     pub(super) fn watch_units(&self) {
-        self.watched.send_replace(self.units.directories());
+        let now = self.units.directories();
+        self.watched.send_if_modified(|before| {
+            let other = *before != now;
+            *before = now;
+            other
+        });
     }
 
     /// Has the line for `systemctl status` renewed soon, once for all that happens until then.

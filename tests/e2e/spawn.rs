@@ -107,3 +107,21 @@ fn what_cannot_be_started_says_why() {
         });
     }
 }
+
+#[test]
+fn files_in_folders_that_appear_later_are_found_by_themselves() {
+    let daemon = Daemon::start(&[]);
+    for n in 0..5 {
+        let folder = daemon.path(&format!("units/team-{n}/deep"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let unit =
+            format!("kind = \"job\"\nname = \"late-{n}\"\n[process]\ncommand = [\"true\"]\n");
+        std::fs::write(folder.join("late.toml"), unit).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(n * 60));
+    }
+    for n in 0..5 {
+        daemon.wait("the late job is complete", |d| {
+            d.get(&format!("job/late-{n}"))["succeeded"] == 1
+        });
+    }
+}

@@ -3,7 +3,7 @@
 //! Responsible for what is shown and how. Runs in a thread of its own, so that a terminal that is
 //! held (Ctrl-S) holds nothing else. Whether colours reach the terminal is anstream's decision.
 
-use super::tail::Tails;
+use super::tail::{Past, Tails};
 use crate::api::door::Door;
 use crate::api::events::Follower;
 use crate::core::id::UnitKey;
@@ -13,7 +13,6 @@ use crate::core::view::KindView;
 use anstyle::{AnsiColor, Style};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use tokio::sync::{oneshot, watch};
 
 /// Colours of names, in the order of their units' appearance. Red is for what goes wrong.
@@ -41,18 +40,13 @@ pub(super) struct Greeting {
 }
 
 /// Shows everything until the flag is set and nothing is left to be shown.
-pub(super) async fn show(
-    door: Door,
-    ended: watch::Receiver<bool>,
-    logs: PathBuf,
-    greeting: Greeting,
-) {
+pub(super) async fn show(door: Door, ended: watch::Receiver<bool>, past: Past, greeting: Greeting) {
     let (done, finished) = oneshot::channel();
     let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let result = runtime.and_then(|runtime| {
             runtime.block_on(async {
-                Screen::new(door, logs, &greeting)?.run(ended, &greeting.text).await
+                Screen::new(door, past, &greeting)?.run(ended, &greeting.text).await
             })
         });
         if let Err(error) = result {
@@ -92,11 +86,11 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(door: Door, logs: PathBuf, greeting: &Greeting) -> io::Result<Screen> {
+    fn new(door: Door, past: Past, greeting: &Greeting) -> io::Result<Screen> {
         Ok(Screen {
             events: door.events().follow(),
             door,
-            tails: Tails::new(logs)?,
+            tails: Tails::new(past)?,
             width: greeting.width.min(WIDTH_MAX),
             units: BTreeMap::new(),
             instances: BTreeMap::new(),

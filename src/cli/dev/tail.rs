@@ -24,16 +24,30 @@ pub(super) struct Tails {
     files: BTreeMap<PathBuf, Tail>,
 }
 
-impl Tails {
-    /// Follows everything that is written from now on.
-    pub(super) fn new(logs: PathBuf) -> io::Result<Tails> {
-        let mut tails = Tails { logs, watch: WatchSet::for_content()?, files: BTreeMap::new() };
-        for path in tails.find() {
+/// What is in the log files already. To be taken before anything is started.
+#[derive(Debug)]
+pub(super) struct Past {
+    logs: PathBuf,
+    files: BTreeMap<PathBuf, Tail>,
+}
+
+impl Past {
+    /// Notes how far each file goes.
+    pub(super) fn of(logs: PathBuf) -> Past {
+        let mut files = BTreeMap::new();
+        for path in logs_in(&directories(&logs)) {
             let mut tail = Tail::default();
             tail.skip(&path);
-            tails.files.insert(path, tail);
+            files.insert(path, tail);
         }
-        Ok(tails)
+        Past { logs, files }
+    }
+}
+
+impl Tails {
+    /// Follows everything that was written after `past`.
+    pub(super) fn new(past: Past) -> io::Result<Tails> {
+        Ok(Tails { logs: past.logs, watch: WatchSet::for_content()?, files: past.files })
     }
 
     /// Waits until there may be something new.
@@ -60,12 +74,26 @@ impl Tails {
 
     /// The present log files, and watches on every directory that has or may get one.
     fn find(&mut self) -> Vec<PathBuf> {
-        let mut directories = BTreeSet::from([self.logs.clone()]);
-        directories.extend(entries(&self.logs).filter(|path| path.is_dir()));
+        let directories = directories(&self.logs);
         self.watch.set(&directories);
-        let is_log = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
-        directories.iter().flat_map(|dir| entries(dir)).filter(is_log).collect()
+        // A directory that came before its parent was watched is found by looking again.
+        let again = self::directories(&self.logs);
+        if again != directories {
+            self.watch.set(&again);
+        }
+        logs_in(&again)
     }
+}
+
+fn directories(logs: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::from([logs.to_path_buf()]);
+    found.extend(entries(logs).filter(|path| path.is_dir()));
+    found
+}
+
+fn logs_in(directories: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
+    directories.iter().flat_map(|dir| entries(dir)).filter(is_log).collect()
 }
 
 fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {
@@ -166,7 +194,7 @@ mod tests {
         let path = dir.path().join("api/api-0.log");
         std::fs::create_dir(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "old\n").unwrap();
-        let mut tails = Tails::new(dir.path().to_owned()).unwrap();
+        let mut tails = Tails::new(Past::of(dir.path().to_owned())).unwrap();
         assert!(drain(&mut tails).is_empty());
         let mut file = File::options().append(true).open(&path).unwrap();
         file.write_all(b"one\ntw").unwrap();
@@ -190,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn files_of_new_units_are_found() {
         let dir = tempfile::tempdir().unwrap();
-        let mut tails = Tails::new(dir.path().to_owned()).unwrap();
+        let mut tails = Tails::new(Past::of(dir.path().to_owned())).unwrap();
         std::fs::create_dir(dir.path().join("db")).unwrap();
         std::fs::write(dir.path().join("db/db-0.log"), "hello\n").unwrap();
         assert_eq!(drain(&mut tails), ["db-0:hello"]);
