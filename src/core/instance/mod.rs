@@ -12,7 +12,7 @@ mod tests;
 use super::action::Step;
 use super::event::Exit;
 use super::id::{InstanceId, UnitKey};
-use super::report::{Field, Reason};
+use super::report::{Field, Reason, Severity};
 use super::spec::{InstanceTemplate, RestartPolicy};
 use super::time::{Millis, Mono, Now, Wall};
 use super::workload::{Identity, Note, Phase, SetId};
@@ -419,7 +419,9 @@ impl Instance {
             }
             State::Stopping { .. } => {
                 self.last_end = Some(End { exit, at, wall });
-                effects.push(Effect::Tell(exit_note(exit, None)));
+                // However it ends, it was asked to: nobody need worry.
+                let note = exit_note(exit, None);
+                effects.push(Effect::Tell(Note { severity: Severity::Normal, ..note }));
                 self.stopped(now, effects);
             }
             State::Pending { .. }
