@@ -133,9 +133,12 @@ pub struct UnitsRead {
 pub struct Found {
     /// Every record of the durable and the volatile store.
     pub records: Vec<Record>,
-    /// Processes that the runner holds, and those whose `SpawnFailed` or `Exited` it has still
-    /// to deliver: that event follows.
+    /// Processes that the runner holds, and those whose `Exited` it has still to deliver: that
+    /// event follows.
     pub living: Vec<Living>,
+    /// Starts that the runner could not make and whose `SpawnFailed` it has still to deliver: that
+    /// event follows.
+    pub refused: Vec<InstanceId>,
     /// The wall clock at the daemon's start.
     pub wall: Wall,
 }

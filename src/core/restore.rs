@@ -6,8 +6,8 @@
 
 use super::Core;
 use super::action::Action;
-use super::event::{Exit, Found, Living};
-use super::id::{Kind, UnitKey};
+use super::event::{Exit, Found};
+use super::id::{InstanceId, Kind, UnitKey};
 use super::instance::restart::Streak;
 use super::instance::{End, Input, Instance, State};
 use super::managed::{Buried, Remembered, Unit};
@@ -19,7 +19,7 @@ use super::timers::Timer;
 use super::workload::{Identity, Note, SetId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const META_KEY: &str = "meta";
@@ -114,7 +114,7 @@ impl Core {
         for record in found.records.iter().filter(|r| r.key.starts_with(INSTANCE_PREFIX)) {
             self.restore_instance(now, record);
         }
-        let adopted = self.judge_instances(now, &found.living);
+        let adopted = self.judge_instances(now, &found);
         self.report(now, None, None, Note::normal(Reason::DaemonStarted, "started"));
         if adopted > 0 {
             let what = if adopted == 1 { "instance" } else { "instances" };
@@ -205,8 +205,9 @@ impl Core {
     }
 
     /// Compares what is remembered with what the runner holds. Returns how many processes live.
-    fn judge_instances(&mut self, now: Now, living: &[Living]) -> usize {
-        let held: BTreeMap<_, u32> = living.iter().map(|l| (l.id, l.pid)).collect();
+    fn judge_instances(&mut self, now: Now, found: &Found) -> usize {
+        let held: BTreeMap<_, u32> = found.living.iter().map(|l| (l.id, l.pid)).collect();
+        let refused: BTreeSet<InstanceId> = found.refused.iter().copied().collect();
         let mut adopted = 0;
         let slots: Vec<u64> = self.instances.keys().copied().collect();
         for slot in slots {
@@ -218,7 +219,7 @@ impl Core {
                     adopted += 1;
                     self.adopt(now, slot, pid);
                 }
-                None if !instance.has_process() => {}
+                None if !instance.has_process() || refused.contains(&instance.id()) => {}
                 // Its start was never asked for, or asked of a runner that is gone: nothing of
                 // it lives, and nothing says that it ever did.
                 None if starting => self.begin_again(now, slot),

@@ -162,6 +162,8 @@ struct Bench {
     core: Core,
     store: BTreeMap<String, Record>,
     living: BTreeMap<InstanceId, u32>,
+    /// Starts that fail while no daemon is there to hear it.
+    refused: Vec<InstanceId>,
     next_pid: u32,
     reports: Vec<Report>,
     at: u64,
@@ -177,6 +179,7 @@ impl Bench {
             core: Core::new(Bench::config(7)),
             store: BTreeMap::new(),
             living: BTreeMap::new(),
+            refused: Vec::new(),
             next_pid: 100,
             reports: Vec::new(),
             at: 0,
@@ -287,6 +290,7 @@ impl Bench {
         let found = Found {
             records: self.store.values().cloned().collect(),
             living: self.living.iter().map(|(id, pid)| Living { id: *id, pid: *pid }).collect(),
+            refused: self.refused.clone(),
             wall: now(self.at).wall,
         };
         self.core = Core::new(Bench::config(8));
@@ -483,6 +487,28 @@ fn an_end_that_nobody_saw_is_never_a_success() {
     let view = bench.core.unit(&migrate).unwrap();
     let view::KindView::Job(job) = view.kind else { panic!("not a job") };
     assert_eq!((job.succeeded, job.failed, job.finished), (0, 1, None));
+}
+
+#[test]
+fn a_start_that_failed_while_nobody_was_there_is_counted_when_it_is_heard_of() {
+    let migrate = key(Kind::Job, "migrate");
+    let mut bench = Bench::new();
+    // The start is asked for and remembered, and the daemon dies before the answer.
+    let read = UnitsRead { valid: vec![job("migrate")], ..UnitsRead::default() };
+    bench.core.handle(now(0), Event::Units(read));
+    bench.core.settle(now(0));
+    while let Some(action) = bench.core.poll_action() {
+        match action {
+            Action::Spawn(spawn) => bench.refused.push(spawn.id),
+            other => bench.carry_out(other, &mut Vec::new()),
+        }
+    }
+    let id = bench.refused[0];
+    bench.reborn(true);
+    assert!(bench.living.is_empty(), "it is not started a second time before that");
+    bench.event(Event::SpawnFailed { id, message: "command not found".to_owned() });
+    let view::KindView::Job(job) = bench.core.unit(&migrate).unwrap().kind else { panic!() };
+    assert_eq!(job.failed, 1);
 }
 
 #[test]

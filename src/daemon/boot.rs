@@ -9,11 +9,12 @@ use super::settings::{Mode, Settings};
 use super::store::Store;
 use super::zones::SystemZones;
 use crate::core::event::{Found, Living};
+use crate::core::id::InstanceId;
 use crate::core::{Config, Core};
 use crate::os::clock;
 use crate::runner::client::Link;
 use crate::runner::launch::{Launch, find_or_start};
-use crate::runner::protocol::{Command, Notice};
+use crate::runner::protocol::{Command, Notice, Outcome};
 use std::fmt;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -85,12 +86,13 @@ pub fn boot(settings: &Settings) -> Result<Booted, Obstacle> {
     let opened = Store::open(&settings.state, &settings.runtime, &boot_id)
         .map_err(|error| Obstacle::Other(error.to_string()))?;
     let (link, backlog, living) = meet_runner(settings)?;
+    let refused = refused(&backlog);
     Ok(Booted {
         lock,
         store: opened.store,
         link,
         backlog,
-        found: Found { records: opened.records, living, wall: clock::wall() },
+        found: Found { records: opened.records, living, refused, wall: clock::wall() },
         warnings: opened.warnings,
     })
 }
@@ -139,6 +141,17 @@ fn meet_runner(settings: &Settings) -> Result<(Link, Vec<Notice>, Vec<Living>), 
         }
     }
     Ok((link, backlog, living))
+}
+
+/// The starts that failed while no daemon was there to hear it.
+fn refused(backlog: &[Notice]) -> Vec<InstanceId> {
+    backlog
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Event { outcome: Outcome::SpawnFailed { id, .. }, .. } => Some(*id),
+            Notice::Event { .. } | Notice::Welcome(_) | Notice::Warning { .. } => None,
+        })
+        .collect()
 }
 
 /// Finds or starts the runner, and tells it what shall become of everything if we are killed.

@@ -130,6 +130,17 @@ impl Machine {
         self.processes.values().map(|p| Living { id: p.id, pid: p.pid }).collect()
     }
 
+    /// Starts whose refusal the daemon has not acknowledged.
+    pub(super) fn refused(&self) -> Vec<InstanceId> {
+        self.unacked
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::SpawnFailed { id, .. } => Some(*id),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Carries out a command at `now`. `temper`: what the process to be started is like; `None`:
     /// it cannot be started.
     pub(super) fn obey(

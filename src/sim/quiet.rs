@@ -132,7 +132,12 @@ impl World {
         let mut next = Core::new(world::config(1));
         next.restore(
             now,
-            Found { records: self.store.records(), living: self.machine.held(), wall: now.wall },
+            Found {
+                records: self.store.records(),
+                living: self.machine.held(),
+                refused: self.machine.refused(),
+                wall: now.wall,
+            },
         );
         for (unit, nodes) in &self.nodes {
             let event = Event::NodesChanged { unit: unit.clone(), nodes: nodes.clone() };

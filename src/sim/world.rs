@@ -394,8 +394,12 @@ impl World {
         self.watched.clear();
         let now = self.clock.now();
         let mut core = Core::new(config(self.random.draw()));
-        let found =
-            Found { records: self.store.records(), living: self.machine.held(), wall: now.wall };
+        let found = Found {
+            records: self.store.records(),
+            living: self.machine.held(),
+            refused: self.machine.refused(),
+            wall: now.wall,
+        };
         core.restore(now, found);
         self.daemon = Some(Daemon { core, inbox: Vec::new(), awake: false });
         self.observer.daemon_started();
