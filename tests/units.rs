@@ -125,6 +125,26 @@ fn check_speaks_json() {
     assert!(error["suggestion"].as_str().unwrap().starts_with("write a deployment"));
 }
 
+/// `design/k8s-semantics.md`, section 14: K8s' reading holds, and whoever knows crontab is told.
+#[test]
+fn check_warns_of_what_crontab_reads_otherwise() {
+    let path = "tests/units/bad/cron-star-step-warning.toml";
+    let plain = wsup(&["check", path]);
+    assert_eq!(plain.status.code(), Some(0), "a warning is no error");
+    let said = String::from_utf8(plain.stderr).unwrap();
+    assert!(said.contains("warning: `schedule`: runs when either day field matches"), "{said}");
+    let json = wsup(&["check", "-o", "json", path]);
+    assert_eq!(json.status.code(), Some(0));
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let unit = &json["units"][0];
+    assert_eq!((&unit["valid"], &unit["errors"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!(
+        (&unit["warnings"][0]["line"], &unit["warnings"][0]["column"]),
+        (&7.into(), &12.into())
+    );
+    assert!(unit["warnings"][0]["message"].as_str().unwrap().contains("crontab"), "{unit}");
+}
+
 #[test]
 fn a_bad_unit_spoils_no_other_and_keeps_its_identity() {
     let loaded = read(&folder("bad/mixed"));

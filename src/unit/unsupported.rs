@@ -31,14 +31,6 @@ fn is_true(node: &Node) -> bool {
     node.as_bool() == Some(true)
 }
 
-fn not_zero(node: &Node) -> bool {
-    node.as_int() != Some(0)
-}
-
-fn some_time(node: &Node) -> bool {
-    node.as_text().and_then(|text| super::duration::parse(text).ok()).is_some_and(|d| !d.is_zero())
-}
-
 fn other_driver(node: &Node) -> bool {
     matches!(node.as_text(), Some("journald" | "inherit"))
 }
@@ -57,15 +49,8 @@ const ROWS: &[(&str, Asks)] = &[
     ("sandbox.capabilities", always),
     ("sandbox.read_only", not_empty),
     ("sandbox.read_write", not_empty),
-    ("process.oom_score_adj", not_zero),
-    ("process.cpu_affinity", always),
     ("log.driver", other_driver),
     ("log.compress", is_true),
-    ("job.failure_policy", not_empty),
-    ("job.success_policy", not_empty),
-    ("job.backoff_limit_per_index", always),
-    ("job.max_failed_indexes", always),
-    ("cron.jitter", some_time),
 ];
 
 /// Refuses what the file asks for and does not get. Keys that are wrong anyway are left alone.

@@ -89,3 +89,84 @@ fn cron_next_is_right_over_the_clock_change_under_both_rules() {
         ["2026-03-28T02:30:00+01:00", "2026-03-30T02:30:00+02:00", "2026-03-31T02:30:00+02:00"]
     );
 }
+
+/// The instant of an RFC 3339 text, in milliseconds.
+fn millis(text: &Value) -> i64 {
+    text.as_str()
+        .and_then(|t| t.parse::<jiff::Timestamp>().ok())
+        .expect("RFC 3339")
+        .as_millisecond()
+}
+
+#[test]
+fn jitter_spreads_starts_by_name_and_stays_the_same() {
+    const YEARLY: &str = "2100-01-01T00:00:00Z";
+    let yearly = "
+kind = \"cronjob\"
+[process]
+command = [\"true\"]
+[cron]
+schedule = \"@yearly\"
+time_zone = \"UTC\"
+jitter = \"1h\"
+";
+    let daemon = Daemon::start(&[
+        ("one", yearly),
+        ("other", yearly),
+        ("tick", &cron("jitter = \"900ms\"", "true")),
+    ]);
+    let next = |daemon: &Daemon, name: &str| {
+        millis(&daemon.get(&format!("cronjob/{name}"))["next_schedule"])
+    };
+    let of_year = |daemon: &Daemon, name: &str| {
+        let at = jiff::Timestamp::from_millisecond(next(daemon, name)).unwrap();
+        assert!(at < YEARLY.parse().unwrap());
+        let year = at.to_zoned(jiff::tz::TimeZone::UTC).year();
+        let slot: jiff::Timestamp = format!("{year}-01-01T00:00:00Z").parse().unwrap();
+        at.as_millisecond() - slot.as_millisecond()
+    };
+    let delays = ["one", "other"].map(|name| of_year(&daemon, name));
+    assert!(delays.iter().all(|delay| (0..=3_600_000).contains(delay)), "{delays:?}");
+    assert_ne!(delays[0], delays[1], "two names start at two times");
+
+    // Each second's slot is started late by the delay of the name, no slot twice and none lost.
+    let delay = next(&daemon, "tick").rem_euclid(1_000);
+    assert!(delay <= 900, "{delay}");
+    daemon.wait("four slots were started", |d| triggered(d).len() >= 4);
+    let started = triggered(&daemon);
+    for event in &started {
+        assert!(millis(&event["time"]) >= millis(&event["scheduled"]) + delay, "{event}");
+    }
+    let slots: Vec<i64> = started.iter().map(|event| millis(&event["scheduled"])).collect();
+    assert!(slots.windows(2).all(|pair| pair[1] - pair[0] == 1_000), "{slots:?}");
+
+    let mut daemon = daemon;
+    daemon.kill();
+    daemon.launch();
+    assert_eq!(["one", "other"].map(|name| of_year(&daemon, name)), delays, "over a restart too");
+}
+
+/// A cronjob's jobs have the policies of a job.
+#[test]
+fn a_job_of_a_cronjob_fails_by_its_failure_policy() {
+    let unit = r#"
+kind = "cronjob"
+[process]
+command = ["sh", "-c", "exit 42"]
+[job]
+backoff_limit = 5
+[[job.failure_policy]]
+action = "fail_job"
+exit_codes = { in = [42] }
+[cron]
+schedule = "@yearly"
+"#;
+    let daemon = Daemon::start(&[("backup", unit)]);
+    daemon.ctl_ok(&["trigger", "cronjob/backup", "--name", "by-hand"]);
+    let failed = |d: &Daemon| {
+        d.events().into_iter().find(|e| e["reason"] == "JobFailed" && e["name"] == "by-hand")
+    };
+    daemon.wait("its job is failed", |d| failed(d).is_some());
+    let event = failed(&daemon).unwrap();
+    assert_eq!((&event["cause"], &event["failed"]), (&"PodFailurePolicy".into(), &1.into()));
+}

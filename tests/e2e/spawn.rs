@@ -49,6 +49,36 @@ fn the_process_is_set_up_as_the_unit_says() {
     assert_eq!(out, format!("{}\n0027\n5\n123\n0\n", work.display()));
 }
 
+/// A field of `/proc/self/status`.
+fn status_field(status: &str, name: &str) -> String {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim_start_matches(':').trim().to_owned()
+}
+
+#[test]
+fn the_oom_score_and_the_cpus_are_what_the_unit_says_and_init_steps_have_them_too() {
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status_field(&own, "Cpus_allowed_list");
+    // The last CPU that this test may use: often not the first of the machine.
+    let cpu = allowed.rsplit([',', '-']).next().unwrap();
+    let tell = "cat /proc/self/oom_score_adj; cat /proc/self/status";
+    let init = format!("[[init]]\ncommand = ['sh', '-c', '({tell}) > @DIR@/init']\n");
+    let process = format!("oom_score_adj = 654\ncpu_affinity = [{cpu}]\n");
+    let (daemon, out) = run("placed", &job(&init, &process, &format!("({tell}) > @DIR@/out")));
+    for text in [out, daemon.read("init")] {
+        assert_eq!(text.lines().next(), Some("654"), "{text}");
+        assert_eq!(status_field(&text, "Cpus_allowed_list"), cpu);
+    }
+    // A unit that says nothing has what the daemon has.
+    daemon.write_unit("plain", &job("", "", &format!("({tell}) > @DIR@/plain")));
+    daemon.ctl_ok(&["apply"]);
+    daemon.wait("the job is complete", |d| d.get("job/plain")["succeeded"] == 1);
+    let text = daemon.read("plain");
+    let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    assert_eq!(text.lines().next(), Some(score.trim()));
+    assert_eq!(status_field(&text, "Cpus_allowed_list"), allowed);
+}
+
 #[test]
 fn another_user_is_another_user() {
     if !nix::unistd::Uid::effective().is_root() {
@@ -93,6 +123,11 @@ fn what_cannot_be_started_says_why() {
             "folder",
             "kind = \"deployment\"\n[process]\ncommand = [\"true\"]\nworking_dir = \"/no/such/dir\"\n",
             "/no/such/dir",
+        ),
+        (
+            "cpu",
+            "kind = \"deployment\"\n[process]\ncommand = [\"true\"]\ncpu_affinity = [1023]\n",
+            "cpu_affinity [1023]",
         ),
     ];
     let units: Vec<_> = table.iter().map(|(name, unit, _)| (*name, *unit)).collect();

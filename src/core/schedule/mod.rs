@@ -209,12 +209,11 @@ fn warnings(parsed: &Parsed) -> Vec<String> {
     let Parsed::Fields { minute, hour, day, month, weekday } = parsed else {
         return Vec::new();
     };
-    let mut warnings = Vec::new();
-    let mixed = |a: &Field, b: &Field| a.starred_step && !a.star && !b.star;
-    if mixed(day, weekday) || mixed(weekday, day) {
+    let mut warnings: Vec<String> = days_otherwise(day, weekday).into_iter().collect();
+    if [minute, hour, day, month, weekday].iter().any(|field| field.bare_step) {
         warnings.push(
-            "runs when either day field matches, as in Kubernetes; crontab takes `*/n` for a star \
-             and runs only when both match"
+            "a step after a single number goes on to the end of the range, as in Kubernetes; \
+             crontab has steps only after `*` or a range"
                 .to_owned(),
         );
     }
@@ -232,6 +231,27 @@ fn warnings(parsed: &Parsed) -> Vec<String> {
         warnings.push("never runs: none of its months has such a day".to_owned());
     }
     warnings
+}
+
+/// Whether crontab would run on other days. Both take two restricted day fields as "either", and
+/// any with a star as "both"; they differ in what has a star.
+fn days_otherwise(day: &Field, weekday: &Field) -> Option<String> {
+    if (day.all && weekday.all) || day.question || weekday.question {
+        return None;
+    }
+    match (day.star || weekday.star, day.star_first || weekday.star_first) {
+        (false, true) => Some(
+            "runs when either day field matches, as in Kubernetes; crontab takes `*/n` for a star \
+             and runs only when both match"
+                .to_owned(),
+        ),
+        (true, false) => Some(
+            "runs only when both day fields match, as in Kubernetes; crontab sees a star only at \
+             the beginning of a field and runs when either matches"
+                .to_owned(),
+        ),
+        (true, true) | (false, false) => None,
+    }
 }
 
 /// No day of the calendar can match: weekdays do not help, and every month is too short.

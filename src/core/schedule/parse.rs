@@ -115,8 +115,15 @@ pub(super) struct Field {
     pub(super) star: bool,
     /// It has an item `*` or a step, or leaves no number out: it names no time of its own.
     pub(super) wild: bool,
-    /// It has an item `*/n` with n above 1: crontab takes it for a star, Kubernetes does not.
-    pub(super) starred_step: bool,
+    /// It begins with `*`, which is all that crontab looks at (Vixie cron's `entry.c`): there
+    /// `*/2` is a star, and `1,*` is none.
+    pub(super) star_first: bool,
+    /// It has a `?`, which crontab does not know.
+    pub(super) question: bool,
+    /// It names every number, so that it restricts nothing.
+    pub(super) all: bool,
+    /// It has an item `a/n`: crontab(5) has steps only after `*` or a range.
+    pub(super) bare_step: bool,
     /// It has a step that reaches no second number, such as `*/90` among minutes.
     pub(super) idle_step: bool,
 }
@@ -179,8 +186,16 @@ fn five_fields(whole: Span<'_>) -> Result<Parsed, ScheduleError> {
 }
 
 fn field(span: Span<'_>, rules: &Rules) -> Result<Field, ScheduleError> {
-    let mut field =
-        Field { bits: 0, star: false, wild: false, starred_step: false, idle_step: false };
+    let mut field = Field {
+        bits: 0,
+        star: false,
+        wild: false,
+        star_first: span.text.starts_with('*'),
+        question: span.text.contains('?'),
+        all: false,
+        bare_step: false,
+        idle_step: false,
+    };
     for part in span.split(|c| c == ',') {
         if part.text.is_empty() {
             return Err(span.fail(format!("an item of the list of the {} is empty", rules.name)));
@@ -188,7 +203,8 @@ fn field(span: Span<'_>, rules: &Rules) -> Result<Field, ScheduleError> {
         item(part, rules, &mut field)?;
     }
     let all = (rules.min..=rules.max).fold(0, |bits, n| bits | 1 << n);
-    field.wild |= field.bits == all;
+    field.all = field.bits == all;
+    field.wild |= field.all;
     Ok(field)
 }
 
@@ -218,7 +234,7 @@ fn item(span: Span<'_>, rules: &Rules, field: &mut Field) -> Result<(), Schedule
     }
     field.star |= star && every == 1;
     field.wild |= star || step.is_some();
-    field.starred_step |= star && every > 1;
+    field.bare_step |= !star && step.is_some() && !range.text.contains('-');
     field.idle_step |= every > 1 && hits == 1;
     Ok(())
 }
