@@ -6,6 +6,7 @@ use super::{
     ALL, CRONJOB, DAEMONSET, DEPLOYMENT, INT32_MAX, JOBS, Key, Lit, SCALED, SERVICES, STATEFULSET,
     Shape, key,
 };
+use crate::core::instance::restart::LIMIT_COUNT_MAX;
 
 fn any(_: &str) -> Result<(), Complaint> {
     Ok(())
@@ -193,7 +194,7 @@ const BACKOFF: &[Key] = &[
 ];
 
 const RESTART_LIMIT: &[Key] = &[
-    key("count", ALL, Shape::Int(0, INT32_MAX), "How many restarts are borne").must(),
+    key("count", ALL, Shape::Int(0, LIMIT_COUNT_MAX as i64), "How many restarts are borne").must(),
     key("within", ALL, Shape::Duration(1), "In what span").must(),
 ];
 
