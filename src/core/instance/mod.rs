@@ -5,6 +5,9 @@
 //! numbers, deadlines and reasons are inside the variants. Must not know controllers, units'
 //! specs beyond the template, or the outside world: it answers with [`Effect`]s.
 
+pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod restart;
 #[cfg(test)]
 mod tests;

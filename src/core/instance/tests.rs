@@ -26,7 +26,7 @@ fn restart_spec(policy: RestartPolicy) -> RestartSpec {
     }
 }
 
-fn instance(policy: RestartPolicy, steps: usize, state: State) -> Instance {
+pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Instance {
     let template = InstanceTemplate {
         process: ProcessSpec {
             command: vec!["true".to_owned()],

@@ -1,0 +1,564 @@
+//! Tables of what probes' answers mean; each row names where Kubernetes says so, below
+//! `pkg/kubelet/prober` where nothing else is said.
+
+use super::State;
+use super::probe::{Answer, Change, Counter, Kind, Probes, Question, Verdict};
+use super::tests::instance;
+use crate::core::spec::{InstanceTemplate, ProbeHandler, ProbeSpec, RestartPolicy};
+use crate::core::time::{Millis, Mono};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+const GENERATION: u64 = 7;
+
+fn spec(delay: u64, period: u64, failure_threshold: u32, success_threshold: u32) -> ProbeSpec {
+    ProbeSpec {
+        handler: ProbeHandler::Tcp("127.0.0.1:1".to_owned()),
+        initial_delay: Millis::from_secs(delay),
+        period: Millis::from_secs(period),
+        timeout: Millis::from_secs(1),
+        success_threshold,
+        failure_threshold,
+    }
+}
+
+fn answer_of(letter: char) -> Answer {
+    match letter {
+        'S' => Answer::Success,
+        'F' => Answer::Failure,
+        'E' => Answer::Error,
+        other => panic!("no answer: {other}"),
+    }
+}
+
+const fn verdict_letter(verdict: Verdict) -> char {
+    match verdict {
+        Verdict::Unknown => '?',
+        Verdict::Success => '+',
+        Verdict::Failure => '-',
+    }
+}
+
+#[test]
+fn answers_are_counted() {
+    use Kind::{Liveness, Readiness, Startup};
+    // The rule, which probe, failure and success threshold, the answers, the verdict before the
+    // first of them and after each.
+    let rows: &[(&str, Kind, u32, u32, &str, &str)] = &[
+        ("worker.go newWorker: initialValue", Readiness, 3, 1, "", "-"),
+        ("worker.go newWorker: initialValue", Liveness, 3, 1, "", "+"),
+        ("worker.go newWorker: initialValue", Startup, 3, 1, "", "?"),
+        ("doProbe: resultRun reaches the threshold", Readiness, 3, 1, "S", "-+"),
+        ("doProbe: resultRun below the threshold", Readiness, 3, 1, "SFF", "-+++"),
+        ("doProbe: resultRun reaches the threshold", Readiness, 3, 1, "SFFF", "-+++-"),
+        ("doProbe: another result begins at 1", Readiness, 3, 1, "SFFSFF", "-++++++"),
+        ("doProbe: another result begins at 1", Readiness, 3, 1, "SFFSFFF", "-++++++-"),
+        ("doProbe: failure threshold 1", Readiness, 1, 1, "FSFS", "--+-+"),
+        ("doProbe: success threshold", Readiness, 1, 2, "S", "--"),
+        ("doProbe: success threshold", Readiness, 1, 2, "SS", "--+"),
+        ("doProbe: success threshold", Readiness, 1, 2, "SFS", "----"),
+        ("doProbe: success threshold", Readiness, 1, 3, "SSFSSS", "------+"),
+        ("doProbe: both thresholds", Readiness, 2, 2, "SSFSFFSFSS", "--++++----+"),
+        ("doProbe: the run goes on past the threshold", Readiness, 2, 1, "FFFFS", "-----+"),
+        ("doProbe: the run goes on past the threshold", Readiness, 2, 1, "SSSSFF", "-+++++-"),
+        ("doProbe: err, throw away the result", Readiness, 3, 1, "EEEE", "-----"),
+        ("doProbe: err, throw away the result", Readiness, 3, 1, "SFFEF", "-++++-"),
+        ("doProbe: err, throw away the result", Readiness, 1, 2, "SES", "---+"),
+        ("doProbe: err, throw away the result", Liveness, 2, 1, "FEEF", "++++-"),
+        ("doProbe: liveness", Liveness, 3, 1, "S", "++"),
+        ("doProbe: liveness", Liveness, 3, 1, "FFSFF", "++++++"),
+        ("doProbe: liveness", Liveness, 3, 1, "FFF", "+++-"),
+        ("doProbe: liveness, threshold 1", Liveness, 1, 1, "F", "+-"),
+        ("doProbe: onHold until a new container", Liveness, 3, 1, "FFFSSS", "+++----"),
+        ("doProbe: onHold until a new container", Startup, 2, 1, "FFSS", "??---"),
+        ("doProbe: startup", Startup, 3, 1, "S", "?+"),
+        ("doProbe: startup", Startup, 3, 1, "FFS", "???+"),
+        ("doProbe: startup", Startup, 3, 1, "FFF", "???-"),
+        ("doProbe: startup", Startup, 3, 1, "E", "??"),
+        ("doProbe: readiness is never on hold", Readiness, 1, 1, "FFFFS", "-----+"),
+    ];
+    for (rule, kind, failures, successes, answers, want) in rows {
+        let mut counter = Counter::new(*kind, &spec(0, 10, *failures, *successes));
+        let mut got = String::from(verdict_letter(counter.verdict()));
+        for letter in answers.chars() {
+            got.push(verdict_letter(counter.count(answer_of(letter))));
+            assert_eq!(got.chars().last(), Some(verdict_letter(counter.verdict())));
+        }
+        assert_eq!(got, *want, "{rule}: {answers}");
+    }
+}
+
+fn template() -> InstanceTemplate {
+    let made = instance(RestartPolicy::Always, 0, State::Succeeded);
+    Arc::unwrap_or_clone(made.template)
+}
+
+const fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Startup => 'U',
+        Kind::Readiness => 'R',
+        Kind::Liveness => 'L',
+    }
+}
+
+/// A made-up program whose answers are known. `probes`: `U` (startup), `R` or `L`, delay,
+/// period, failure and success threshold, and the answers, of which the last one repeats.
+struct World {
+    probes: Probes,
+    answers: BTreeMap<char, Vec<char>>,
+    /// Questions under way, by the second of their answer.
+    pending: Vec<(u64, Question)>,
+    trace: String,
+}
+
+impl World {
+    fn new(probes: &str) -> World {
+        let mut template = template();
+        let mut answers = BTreeMap::new();
+        for text in probes.split(", ").filter(|text| !text.is_empty()) {
+            let words: Vec<&str> = text.split(' ').collect();
+            let n = |at: usize| words[at].parse::<u32>().unwrap();
+            let made = spec(n(1).into(), n(2).into(), n(3), n(4));
+            match words[0] {
+                "U" => template.startup = Some(made),
+                "R" => template.readiness = Some(made),
+                "L" => template.liveness = Some(made),
+                other => panic!("no probe: {other}"),
+            }
+            let reversed = words[5].chars().rev().collect();
+            answers.insert(words[0].chars().next().unwrap(), reversed);
+        }
+        World {
+            probes: Probes::new(&template, GENERATION, Mono(0)),
+            answers,
+            pending: Vec::new(),
+            trace: String::new(),
+        }
+    }
+
+    fn tell(&mut self, at: u64, what: &str) {
+        let space = if self.trace.is_empty() { "" } else { " " };
+        write!(self.trace, "{space}{at}{what}").unwrap();
+    }
+
+    fn answer(&mut self, at: u64, question: Question) {
+        let left = self.answers.get_mut(&letter(question.kind)).unwrap();
+        let answer = if left.len() > 1 { left.pop() } else { left.last().copied() };
+        let now = Mono(at * 1_000);
+        match self.probes.answer(question, answer_of(answer.unwrap()), now) {
+            None => {}
+            Some(Change::Started) => self.tell(at, "started"),
+            Some(Change::Ready) => self.tell(at, "ready"),
+            Some(Change::Unready) => self.tell(at, "unready"),
+            Some(Change::Kill(kind)) => self.tell(at, &format!("kill-{}", letter(kind))),
+        }
+    }
+
+    /// Second by second: answers that are due, then questions, which are answered `takes` later.
+    fn run(&mut self, takes: u64, stop: Option<u64>, end: Option<u64>, until: u64) {
+        for at in 0..=until {
+            let now = Mono(at * 1_000);
+            if stop == Some(at) {
+                self.tell(at, "stop");
+                self.probes.stop(now);
+            }
+            if end == Some(at) {
+                self.tell(at, "end");
+                self.probes.end();
+            }
+            let (due, later) = self.pending.drain(..).partition(|(when, _)| *when <= at);
+            self.pending = later;
+            let due: Vec<(u64, Question)> = due;
+            for (_, question) in due {
+                self.answer(at, question);
+            }
+            while self.probes.next_question().is_some_and(|due| due <= now) {
+                for question in self.probes.ask(now) {
+                    self.tell(at, &letter(question.kind).to_string());
+                    match takes {
+                        0 => self.answer(at, question),
+                        _ => self.pending.push((at + takes, question)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
+    // The rule, the probes, how long an answer takes, when it is stopped and ends, until when to
+    // look (all in seconds), and what happens.
+    type Row = (&'static str, &'static str, u64, Option<u64>, Option<u64>, u64, &'static str);
+    let rows: &[Row] = &[
+        ("no probe: nothing is asked", "", 0, None, None, 99, ""),
+        (
+            "worker.go run: at once, then each period",
+            "R 0 10 3 1 S",
+            0,
+            None,
+            None,
+            25,
+            "0R 0ready 10R 20R",
+        ),
+        ("doProbe: InitialDelaySeconds", "R 15 10 3 1 S", 0, None, None, 40, "15R 15ready 25R 35R"),
+        ("doProbe: InitialDelaySeconds", "L 7 5 1 1 SF", 0, None, None, 40, "7L 12L 12kill-L"),
+        (
+            "doProbe: not Started gates the others",
+            "U 0 10 3 1 FFS, R 0 10 3 1 S, L 0 10 3 1 S",
+            0,
+            None,
+            None,
+            30,
+            "0U 10U 20U 20started 20R 20ready 20L 30R 30L",
+        ),
+        (
+            "doProbe: Started ends the startup probe",
+            "U 0 5 3 1 S",
+            0,
+            None,
+            None,
+            99,
+            "0U 0started",
+        ),
+        (
+            "UpdatePodStatus: manualTriggerCh for readiness, the ticker for liveness",
+            "U 0 7 3 1 FFS, R 0 10 3 1 S, L 0 10 3 1 S",
+            0,
+            None,
+            None,
+            30,
+            "0U 7U 14U 14started 14R 14ready 20R 20L 30R 30L",
+        ),
+        (
+            "doProbe: the delay counts from the process's start",
+            "U 0 5 3 1 S, R 12 10 3 1 S, L 3 10 3 1 S",
+            0,
+            None,
+            None,
+            25,
+            "0U 0started 3L 12R 12ready 13L 22R 23L",
+        ),
+        (
+            "doProbe: a delay that is over when the gate opens",
+            "U 0 20 3 1 FS, R 5 10 3 1 S",
+            0,
+            None,
+            None,
+            30,
+            "0U 20U 20started 20R 20ready 25R",
+        ),
+        (
+            "doProbe: startup fails",
+            "U 0 10 2 1 F, R 0 10 3 1 S, L 0 10 3 1 S",
+            0,
+            None,
+            None,
+            60,
+            "0U 10U 10kill-U",
+        ),
+        (
+            "doProbe: startup fails, an error between",
+            "U 0 10 2 1 FEF",
+            0,
+            None,
+            None,
+            60,
+            "0U 10U 20U 20kill-U",
+        ),
+        (
+            "doProbe: liveness on hold, readiness goes on",
+            "R 0 10 3 1 S, L 0 10 2 1 F",
+            0,
+            None,
+            None,
+            30,
+            "0R 0ready 0L 10R 10L 10kill-L 20R 30R",
+        ),
+        (
+            "doProbe: readiness fails, nothing is killed",
+            "R 0 10 2 1 SFFS",
+            0,
+            None,
+            None,
+            35,
+            "0R 0ready 10R 20R 20unready 30R 30ready",
+        ),
+        (
+            "doProbe: below the threshold nothing is told",
+            "R 0 10 3 1 SFFSFFS",
+            0,
+            None,
+            None,
+            60,
+            "0R 0ready 10R 20R 30R 40R 50R 60R",
+        ),
+        (
+            "doProbe: success threshold",
+            "R 0 10 3 3 SSFSSS",
+            0,
+            None,
+            None,
+            50,
+            "0R 10R 20R 30R 40R 50R 50ready",
+        ),
+        (
+            "doProbe: err, throw away the result",
+            "R 0 10 1 1 ES",
+            0,
+            None,
+            None,
+            10,
+            "0R 10R 10ready",
+        ),
+        (
+            "doProbe: DeletionTimestamp, readiness goes on",
+            "R 0 10 1 1 SF, L 0 10 1 1 SF",
+            0,
+            Some(5),
+            None,
+            25,
+            "0R 0ready 0L 5stop 10R 10unready 20R",
+        ),
+        (
+            "doProbe: DeletionTimestamp, a liveness answer under way",
+            "L 0 10 1 1 F",
+            3,
+            Some(2),
+            None,
+            25,
+            "0L 2stop",
+        ),
+        (
+            "doProbe: DeletionTimestamp, startup reports success",
+            "U 0 10 3 1 F, R 2 10 3 1 S",
+            0,
+            Some(5),
+            None,
+            15,
+            "0U 5stop 5R 5ready 12R",
+        ),
+        (
+            "doProbe: DeletionTimestamp, a startup answer under way",
+            "U 0 10 1 1 F",
+            8,
+            Some(5),
+            None,
+            25,
+            "0U 5stop",
+        ),
+        (
+            "doProbe: Running is nil",
+            "R 0 10 1 1 S, L 0 10 1 1 F",
+            5,
+            None,
+            Some(3),
+            25,
+            "0R 0L 3end",
+        ),
+        (
+            "doProbe: Running is nil, also after a stop",
+            "R 0 10 1 1 S",
+            0,
+            Some(4),
+            Some(12),
+            40,
+            "0R 0ready 4stop 10R 12end",
+        ),
+        (
+            "worker.go run: one question at a time, then the tick that was missed",
+            "R 0 5 3 1 S",
+            12,
+            None,
+            None,
+            30,
+            "0R 12ready 12R 24R",
+        ),
+        (
+            "worker.go run: the ticker keeps its rhythm",
+            "R 0 10 3 1 S",
+            12,
+            None,
+            None,
+            35,
+            "0R 12ready 12R 24R",
+        ),
+        (
+            "worker.go run: an answer within the period",
+            "R 0 10 3 1 S",
+            4,
+            None,
+            None,
+            24,
+            "0R 4ready 10R 20R",
+        ),
+        (
+            "worker.go run: a worker for each probe",
+            "R 0 10 3 1 S, L 1 3 3 1 S",
+            2,
+            None,
+            None,
+            10,
+            "0R 1L 2ready 4L 7L 10R 10L",
+        ),
+        ("wsup: no period of nothing", "R 0 0 1 1 S", 1, None, None, 2, "0R 1ready 1R 2R"),
+    ];
+    for (rule, probes, takes, stop, end, until, want) in rows {
+        let mut world = World::new(probes);
+        world.run(*takes, *stop, *end, *until);
+        assert_eq!(world.trace, *want, "{rule}: {probes}");
+    }
+}
+
+#[test]
+fn started_and_ready() {
+    // The rule, the probes, when it is stopped and ends; then whether it is started, and ready.
+    type Row = (&'static str, &'static str, Option<u64>, Option<u64>, bool, bool);
+    let rows: &[Row] = &[
+        (
+            "isContainerStarted: no startup probe; ready without a readiness probe",
+            "",
+            None,
+            None,
+            true,
+            true,
+        ),
+        ("UpdatePodStatus: liveness has no say", "L 0 10 1 1 F", None, None, true, true),
+        (
+            "UpdatePodStatus: not ready before the first success",
+            "R 20 10 1 1 S",
+            None,
+            None,
+            true,
+            false,
+        ),
+        ("UpdatePodStatus: ready by its probe", "R 0 10 1 1 S", None, None, true, true),
+        ("UpdatePodStatus: not ready by its probe", "R 0 10 1 1 F", None, None, true, false),
+        (
+            "isContainerStarted: the startup probe has not run yet",
+            "U 20 10 1 1 S",
+            None,
+            None,
+            false,
+            false,
+        ),
+        (
+            "isContainerStarted: the startup probe has failed",
+            "U 0 10 1 1 F",
+            None,
+            None,
+            false,
+            false,
+        ),
+        (
+            "isContainerStarted: the startup probe has no verdict",
+            "U 0 10 9 1 F",
+            None,
+            None,
+            false,
+            false,
+        ),
+        (
+            "UpdatePodStatus: started is ready without a readiness probe",
+            "U 0 10 1 1 S",
+            None,
+            None,
+            true,
+            true,
+        ),
+        (
+            "UpdatePodStatus: started and not ready",
+            "U 0 10 1 1 S, R 20 10 1 1 S",
+            None,
+            None,
+            true,
+            false,
+        ),
+        ("UpdatePodStatus: both", "U 0 10 1 1 S, R 0 10 1 1 S", None, None, true, true),
+        (
+            "doProbe: DeletionTimestamp keeps what readiness said",
+            "R 0 10 1 1 S",
+            Some(5),
+            None,
+            true,
+            true,
+        ),
+        (
+            "doProbe: DeletionTimestamp, startup reports success",
+            "U 0 10 9 1 F",
+            Some(5),
+            None,
+            true,
+            true,
+        ),
+        ("doProbe: Running is nil", "R 0 10 1 1 S", None, Some(5), false, false),
+        ("doProbe: Running is nil, no probe", "", None, Some(5), false, false),
+    ];
+    for (rule, probes, stop, end, started, ready) in rows {
+        let mut world = World::new(probes);
+        world.run(0, *stop, *end, 9);
+        assert_eq!(world.probes.started(), *started, "{rule}: {probes}: started");
+        assert_eq!(world.probes.ready(), *ready, "{rule}: {probes}: ready");
+    }
+}
+
+/// `doProbe` keeps results by container ID: an answer about the process before is nothing, and
+/// neither is one to no question.
+#[test]
+fn only_answers_to_questions_about_this_process_count() {
+    let mut template = template();
+    template.readiness = Some(spec(0, 10, 1, 1));
+    template.liveness = Some(spec(0, 10, 1, 1));
+    let of = |kind: Kind, generation: u64| Question { kind, generation };
+    for kind in [Kind::Readiness, Kind::Liveness] {
+        for generation in [0, GENERATION - 1, GENERATION + 1] {
+            let mut probes = Probes::new(&template, GENERATION, Mono(0));
+            let _ = probes.ask(Mono(0));
+            let before = probes.clone();
+            for answer in [Answer::Success, Answer::Failure, Answer::Error] {
+                assert_eq!(probes.answer(of(kind, generation), answer, Mono(1)), None);
+            }
+            assert_eq!(probes, before, "{kind:?} {generation}");
+        }
+        let mut probes = Probes::new(&template, GENERATION, Mono(0));
+        let unasked = probes.clone();
+        assert_eq!(probes.answer(of(kind, GENERATION), Answer::Failure, Mono(0)), None);
+        assert_eq!(probes, unasked, "{kind:?}: never asked");
+        let _ = probes.ask(Mono(0));
+        let _ = probes.answer(of(kind, GENERATION), Answer::Success, Mono(1));
+        let once = probes.clone();
+        assert_eq!(probes.answer(of(kind, GENERATION), Answer::Failure, Mono(1)), None);
+        assert_eq!(probes, once, "{kind:?}: answered already");
+    }
+    let mut probes = Probes::new(&template, GENERATION, Mono(0));
+    assert_eq!(probes.answer(of(Kind::Startup, GENERATION), Answer::Success, Mono(0)), None);
+}
+
+/// What a program says by itself (READY=1, a line of its log): never asked for, counted like an
+/// answer, kept if it comes before the startup probe has succeeded.
+#[test]
+fn what_is_told_counts_without_a_question() {
+    let mut template = template();
+    template.startup = Some(spec(0, 10, 3, 1));
+    template.readiness = Some(ProbeSpec { handler: ProbeHandler::Notify, ..spec(0, 10, 1, 1) });
+    let mut probes = Probes::new(&template, GENERATION, Mono(0));
+    let asked = probes.ask(Mono(0));
+    assert_eq!(asked, [Question { kind: Kind::Startup, generation: GENERATION }]);
+    let told = |probes: &mut Probes, generation: u64, answer: Answer| {
+        probes.told(Kind::Readiness, generation, answer, Mono(1))
+    };
+    assert_eq!(told(&mut probes, GENERATION - 1, Answer::Success), None);
+    assert_eq!(told(&mut probes, GENERATION, Answer::Success), None, "not started yet");
+    assert!(!probes.ready());
+    assert_eq!(probes.answer(asked[0], Answer::Success, Mono(2)), Some(Change::Started));
+    assert!(probes.ready());
+    assert_eq!(probes.next_question(), None, "nothing is left to be asked");
+    assert_eq!(told(&mut probes, GENERATION, Answer::Failure), Some(Change::Unready));
+    assert_eq!(told(&mut probes, GENERATION, Answer::Success), Some(Change::Ready));
+    // A probe that is asked is not told.
+    let startup = probes.told(Kind::Startup, GENERATION, Answer::Failure, Mono(3));
+    assert_eq!(startup, None);
+    probes.end();
+    assert_eq!(told(&mut probes, GENERATION, Answer::Success), None);
+}
