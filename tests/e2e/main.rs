@@ -19,3 +19,4 @@ mod spawn;
 mod statefulset;
 mod support;
 mod tree;
+mod user;
