@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
@@ -106,6 +106,7 @@ impl Client {
                 Ok(_) => {
                     "it belongs to another user (name it with --socket if you trust it)".to_owned()
                 }
+                Err(_) if path.exists() && !is_socket(&path) => "it is no socket".to_owned(),
                 Err(error) => reason(&error),
             };
             tried.push((path, reason));
@@ -215,6 +216,10 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 fn is_ours(path: &Path) -> bool {
     let me = nix::unistd::geteuid().as_raw();
     std::fs::metadata(path).is_ok_and(|meta| meta.uid() == me || meta.uid() == 0)
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
 fn reason(error: &io::Error) -> String {

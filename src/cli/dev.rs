@@ -116,12 +116,14 @@ fn greeting(names: &[&str], invalid: usize, settings: &Settings, project: &Path)
         n => format!(", {n} invalid"),
     };
     let logs = settings.logs.strip_prefix(project).unwrap_or(&settings.logs);
+    let found = match names {
+        [] => format!("no units yet{bad}; one that is saved is started"),
+        [name] => format!("1 unit{bad}: {name}"),
+        names => format!("{} units{bad}: {}", names.len(), join(names.iter().copied())),
+    };
     format!(
-        "{} unit{}{bad}: {}\nlogs in {}; `wsup ctl ps` in another terminal shows more; Ctrl-C stops \
+        "{found}\nlogs in {}; `wsup ctl ps` in another terminal shows more; Ctrl-C stops \
          everything",
-        names.len(),
-        if names.len() == 1 { "" } else { "s" },
-        join(names.iter().copied()),
         logs.display(),
     )
 }

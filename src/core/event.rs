@@ -48,7 +48,7 @@ impl fmt::Display for Exit {
                 Some(name) => f.write_str(name),
                 None => write!(f, "signal {signal}"),
             },
-            Exit::Unknown => f.write_str("unknown end"),
+            Exit::Unknown => f.write_str("an unknown exit status"),
         }
     }
 }

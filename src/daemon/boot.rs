@@ -169,10 +169,14 @@ fn make_dir(dir: &Path) -> Result<(), Obstacle> {
     // Readable by all: a program that runs as another user must find its data and its socket.
     // What is private in it has modes of its own.
     DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(|error| {
+        let user = nix::unistd::Uid::effective();
+        let remedy = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => format!(", or give this one to user {user}"),
+            _ => String::new(),
+        };
         Obstacle::Other(format!(
-            "making {}: {error}: pass another directory, or give this one to user {}",
-            dir.display(),
-            nix::unistd::Uid::effective()
+            "making {}: {error}: pass another directory{remedy}",
+            dir.display()
         ))
     })
 }

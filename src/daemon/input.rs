@@ -138,7 +138,11 @@ pub fn units(inputs: &Inputs, mut wanted: watch::Receiver<BTreeSet<PathBuf>>) ->
     let inputs = inputs.clone();
     tokio::spawn(async move {
         loop {
-            set.set(&wanted.borrow_and_update());
+            // They were read before they were watched: a file may have come into a new directory
+            // in between.
+            if set.set(&wanted.borrow_and_update()) {
+                inputs.send(Input::UnitsChanged);
+            }
             let changed = tokio::select! {
                 changed = set.changed() => changed,
                 Ok(()) = wanted.changed() => {

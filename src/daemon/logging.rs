@@ -3,8 +3,14 @@
 //! Responsible for what is shown and how. WSUP_LOG, in the syntax of tracing's filters (`debug`,
 //! `wsup::api=trace`), takes the place of the default.
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::os::linux::fs::MetadataExt;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::registry::LookupSpan;
 
 /// What `wsup daemon` shows.
 pub const DAEMON: &str = "info";
@@ -18,11 +24,52 @@ pub fn start(default: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(colour())
         .with_target(false);
-    // The journal notes the time itself. A second start (in tests) changes nothing.
-    let _ = match std::env::var_os("JOURNAL_STREAM") {
-        Some(_) => format.without_time().try_init(),
-        None => format.try_init(),
+    // A second start (in tests) changes nothing.
+    let _ = match to_the_journal() {
+        true => format.event_format(Journal).try_init(),
+        false => format.try_init(),
     };
+}
+
+/// Lines for the journal, which notes the time itself and reads the level from a line's start
+/// (sd-daemon(3)): `journalctl -p warning` finds what it should.
+struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let priority = priority(*event.metadata().level());
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        // A diagnostic has several lines, and each is one in the journal.
+        text.lines().try_for_each(|line| writeln!(writer, "<{priority}>{line}"))
+    }
+}
+
+/// The syslog priority of a level.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// Whether stderr is the journal's: JOURNAL_STREAM names its device and inode (systemd.exec(5)),
+/// and is inherited also by what has a stderr of its own.
+fn to_the_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    std::fs::metadata("/proc/self/fd/2")
+        .is_ok_and(|meta| named == format!("{}:{}", meta.st_dev(), meta.st_ino()))
 }
 
 /// The same for a person at a terminal: the text alone.

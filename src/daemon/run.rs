@@ -277,7 +277,13 @@ impl Daemon {
     pub(super) fn status_line(&self) -> String {
         let instances = self.core.instances();
         let ready = instances.iter().filter(|instance| instance.ready).count();
-        format!("{} units, {ready} of {} instances ready", self.known().len(), instances.len())
+        let stale = self.core.units().iter().filter(|unit| unit.invalid.is_some()).count();
+        let invalid = match stale + self.core.invalid_files().len() {
+            0 => String::new(),
+            n => format!("; {n} invalid"),
+        };
+        let (units, all) = (self.known().len(), instances.len());
+        format!("{units} units, {ready} of {all} instances ready{invalid}")
     }
 }
 

@@ -80,7 +80,8 @@ impl WatchSet {
     /// (inotify_add_watch(2)), and one that has been replaced under its name is seen anew.
     ///
     /// Look at the directories after this call, not before: what changed in between is not told.
-    pub fn set(&mut self, directories: &BTreeSet<PathBuf>) {
+    /// Gives whether any of them was not watched before.
+    pub fn set(&mut self, directories: &BTreeSet<PathBuf>) -> bool {
         let mut now = BTreeSet::new();
         for directory in directories {
             match self.inotify.get_ref().0.add_watch(directory, self.flags) {
@@ -95,7 +96,9 @@ impl WatchSet {
             // It may be gone already, with its directory.
             let _ = self.inotify.get_ref().0.rm_watch(gone.0);
         }
+        let fresh = now.difference(&self.watched).next().is_some();
         self.watched = now;
+        fresh
     }
 
     fn warn_once(&mut self, directory: &Path, errno: Errno) {

@@ -6,6 +6,10 @@ use super::tree::Place;
 use std::ops::Range;
 use std::path::PathBuf;
 
+/// How many complaints one unit gets. Whoever gives a log or a table for a unit file learns nothing
+/// from the hundredth, and the daemon must not spend minutes on it.
+const COMPLAINTS_MAX: usize = 100;
+
 /// A file as the report needs it.
 #[derive(Clone, Debug)]
 pub(super) struct FileText {
@@ -66,6 +70,12 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, at: &Place, key: &str, complaint: Complaint) {
+        let complaint = match self.diagnostics.len() {
+            0..COMPLAINTS_MAX => complaint,
+            COMPLAINTS_MAX => Complaint::new("there are more mistakes than are shown")
+                .help("correct the others first; is this a unit file at all?"),
+            _ => return,
+        };
         let Some(file) = self.files.get(at.file) else { return };
         let shadowed =
             |shadow: &Place| shadow.file == at.file && shadow.span.contains(&at.span.start);

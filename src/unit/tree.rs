@@ -145,6 +145,9 @@ pub(super) struct SyntaxError {
 /// The parser gives up at a line that is no `key = value`; so often the rest is tried again without
 /// such lines. Who has more broken lines than this does not want to see them all.
 const ATTEMPTS_MAX: usize = 32;
+/// A text with more errors than this is no unit file with a slip in it, but a log or a table that
+/// has got a wrong name: nothing in it is looked for any further.
+const ERRORS_MAX: usize = 1000;
 
 /// Parses a file. What is well-formed survives beside the errors, also behind a line at which the
 /// parser gives up, so that kind and name are known of nearly every file.
@@ -153,10 +156,15 @@ pub(super) fn parse(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
     if errors.is_empty() {
         return (first, errors);
     }
+    let hopeless = errors.len() > ERRORS_MAX;
+    if hopeless {
+        errors.sort_by_key(|error| error.at.span.start);
+        errors.truncate(ERRORS_MAX);
+    }
     let mut rest = text.as_bytes().to_vec();
     let mut table = Table::default();
     let mut fresh: Vec<usize> = errors.iter().map(|error| error.at.span.start).collect();
-    for _ in 0..ATTEMPTS_MAX {
+    for _ in 0..if hopeless { 0 } else { ATTEMPTS_MAX } {
         let mut blanked = false;
         for at in &fresh {
             blanked |= blank_line(&mut rest, *at);
@@ -173,10 +181,8 @@ pub(super) fn parse(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
     // Where the parser guessed a value on a broken line (`kind = deployment`), the guess helps.
     table.merge(first);
     // One line, one complaint: the parser's second is nearly always a consequence of its first.
-    let line = |error: &SyntaxError| {
-        let before = text.as_bytes().iter().take(error.at.span.start);
-        before.filter(|byte| **byte == b'\n').count()
-    };
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |error: &SyntaxError| ends.partition_point(|end| *end < error.at.span.start);
     errors.sort_by_key(|error| (error.at.span.start, !error.message.contains("string")));
     errors.dedup_by_key(|error| line(error));
     (table, errors)

@@ -15,6 +15,7 @@ mod deployment;
 mod dev;
 mod files;
 mod job;
+mod odd;
 mod spawn;
 mod statefulset;
 mod support;
