@@ -6,7 +6,7 @@ use super::tree::Place;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// How many complaints one unit gets. Whoever gives a log or a table for a unit file learns nothing
+/// How many errors of one unit are shown. Whoever gives a log or a table for a unit file learns nothing
 /// from the hundredth, and the daemon must not spend minutes on it.
 const COMPLAINTS_MAX: usize = 100;
 
@@ -45,6 +45,15 @@ impl Report {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }
 
+    /// Whether nothing that is said from now on would be shown.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors() > COMPLAINTS_MAX
+    }
+
+    fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count()
+    }
+
     /// Adds an error about a place.
     pub(super) fn error(&mut self, at: &Place, key: &str, complaint: Complaint) {
         self.add(Severity::Error, at, key, complaint);
@@ -70,11 +79,14 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, at: &Place, key: &str, complaint: Complaint) {
-        let complaint = match self.diagnostics.len() {
-            0..COMPLAINTS_MAX => complaint,
-            COMPLAINTS_MAX => Complaint::new("there are more mistakes than are shown")
-                .help("correct the others first; is this a unit file at all?"),
-            _ => return,
+        // Warnings do not count: none may take an error's place.
+        let complaint = match (severity, self.errors()) {
+            (Severity::Warning, _) | (Severity::Error, 0..COMPLAINTS_MAX) => complaint,
+            (Severity::Error, COMPLAINTS_MAX) => {
+                Complaint::new("there are more mistakes than are shown")
+                    .help("correct the others first; is this a unit file at all?")
+            }
+            (Severity::Error, _) => return,
         };
         let Some(file) = self.files.get(at.file) else { return };
         let shadowed =

@@ -14,7 +14,7 @@ fn heaps() -> Vec<(&'static str, String)> {
     vec![
         ("table", "a:b\n".repeat(250_000)),
         ("headers", (0..100_000).map(|n| format!("[a{n}\n")).collect()),
-        ("keys", (0..40_000).map(|n| format!("keyname{n} = 1\n")).collect()),
+        ("keys", (0..20_000).map(|n| format!("keyname{n} = 1\n")).collect()),
     ]
 }
 
