@@ -37,6 +37,7 @@ impl Walk<'_> {
                     self.value(&entry.node, key, &join(path, &entry.key));
                 }
                 Some(_) => {}
+                None if self.report.is_full() => {}
                 None => advised.extend(self.unknown(entry, keys, path)),
             }
         }
@@ -69,10 +70,6 @@ impl Walk<'_> {
 
     /// Complains about a key, and gives the advice it gave.
     fn unknown(&mut self, entry: &Entry, keys: &'static [Key], path: &str) -> Option<String> {
-        // Finding what was meant takes a while; nobody asks for the thousandth.
-        if self.report.is_full() {
-            return None;
-        }
         let complaint = unknown_key(&entry.key, keys, self.kind, path);
         let help = complaint.help.clone().filter(|help| help.starts_with("did you mean"));
         self.report.error(&entry.key_at, &join(path, &entry.key), complaint);
