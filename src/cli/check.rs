@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where unit files are looked for if no path is given.
-const DEFAULT_PATH: &str = "./units";
+pub(super) const DEFAULT_PATH: &str = "./units";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,11 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-fn read(paths: &[PathBuf]) -> Result<Loaded, String> {
+/// Reads unit files and Procfiles.
+///
+/// # Errors
+/// A path that is not there, for people.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded, String> {
     let (procfiles, units): (Vec<&PathBuf>, Vec<&PathBuf>) =
         paths.iter().partition(|path| procfile::is_procfile(path) && !path.is_dir());
     let units: Vec<PathBuf> = units.into_iter().cloned().collect();
@@ -73,7 +77,8 @@ fn read(paths: &[PathBuf]) -> Result<Loaded, String> {
     Ok(loaded)
 }
 
-fn print_text(loaded: &Loaded) -> std::io::Result<()> {
+/// Every mistake on standard error, or how many units there are on standard output.
+pub(super) fn print_text(loaded: &Loaded) -> std::io::Result<()> {
     let mut err = anstream::stderr().lock();
     let mut errors = 0;
     for diagnostic in loaded.files.iter().flat_map(|file| &file.diagnostics) {

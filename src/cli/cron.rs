@@ -69,7 +69,8 @@ enum Format {
     Json,
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+/// Reads an instant, for clap.
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| "not an RFC 3339 time, such as 2026-03-28T00:00:00Z".to_owned())
 }
 

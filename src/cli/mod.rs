@@ -11,6 +11,7 @@ pub mod exit;
 pub mod output;
 pub mod runner;
 pub mod schema;
+pub mod simulate;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -40,9 +41,8 @@ enum Command {
     /// The parent of all instances; started by the daemon
     #[command(hide = true)]
     Runner(runner::Args),
-    /// Show what the controllers would do, on a virtual clock
-    #[command(hide = true)]
-    Simulate(Later),
+    /// Show what would happen, on a virtual clock and with made-up processes
+    Simulate(simulate::Args),
     /// Convert other supervisors' files to units
     #[command(hide = true)]
     Import(Later),
@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::Ctl(args) => ctl::run(args),
         Command::Runner(args) => runner::run(args),
-        Command::Simulate(later) => not_supported("simulate", &later),
+        Command::Simulate(args) => simulate::run(args),
         Command::Import(later) => not_supported("import", &later),
         Command::Export(later) => not_supported("export", &later),
         Command::Completions(later) => not_supported("completions", &later),

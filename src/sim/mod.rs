@@ -11,6 +11,7 @@ mod machine;
 mod profile;
 mod quiet;
 pub mod random;
+pub mod scenario;
 mod store;
 pub mod trace;
 mod workload;

@@ -12,17 +12,17 @@ const COMPLAINTS_MAX: usize = 100;
 
 /// A file as the report needs it.
 #[derive(Clone, Debug)]
-pub(super) struct FileText {
-    pub(super) path: PathBuf,
-    pub(super) text: String,
+pub(crate) struct FileText {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 /// The files of a unit and what is wrong with them.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// The unit's own file, then its drop-ins.
-    pub(super) files: Vec<FileText>,
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(crate) files: Vec<FileText>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
     /// Places in the shadow of a syntax error: what stands there was misread, and complaints about
     /// it would only repeat the first one.
     shadows: Vec<Place>,
@@ -30,18 +30,18 @@ pub(super) struct Report {
 
 impl Report {
     /// A report without complaints.
-    pub(super) fn new(files: Vec<FileText>) -> Self {
+    pub(crate) fn new(files: Vec<FileText>) -> Self {
         Report { files, diagnostics: Vec::new(), shadows: Vec::new() }
     }
 
     /// What stands at a place.
-    pub(super) fn written(&self, at: &Place) -> &str {
+    pub(crate) fn written(&self, at: &Place) -> &str {
         let file = self.files.get(at.file);
         file.and_then(|file| file.text.get(at.span.clone())).unwrap_or_default()
     }
 
     /// Whether there is an error, not only warnings.
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }
 
@@ -55,18 +55,18 @@ impl Report {
     }
 
     /// Adds an error about a place.
-    pub(super) fn error(&mut self, at: &Place, key: &str, complaint: Complaint) {
+    pub(crate) fn error(&mut self, at: &Place, key: &str, complaint: Complaint) {
         self.add(Severity::Error, at, key, complaint);
     }
 
     /// Adds a warning about a place.
-    pub(super) fn warning(&mut self, at: &Place, key: &str, complaint: Complaint) {
+    pub(crate) fn warning(&mut self, at: &Place, key: &str, complaint: Complaint) {
         self.add(Severity::Warning, at, key, complaint);
     }
 
     /// Adds complaints about a file's syntax, which silence later ones about the same lines, and
     /// about all lines below a broken `[header]`.
-    pub(super) fn syntax_errors(&mut self, errors: Vec<(Place, Complaint)>) {
+    pub(crate) fn syntax_errors(&mut self, errors: Vec<(Place, Complaint)>) {
         let mut shadows = Vec::new();
         for (at, complaint) in errors {
             if let Some(file) = self.files.get(at.file) {
@@ -112,7 +112,7 @@ impl Report {
     }
 
     /// The complaints in the order of their places.
-    pub(super) fn finish(mut self) -> (Vec<FileText>, Vec<Diagnostic>) {
+    pub(crate) fn finish(mut self) -> (Vec<FileText>, Vec<Diagnostic>) {
         let rank = |path: &PathBuf| self.files.iter().position(|file| file.path == *path);
         self.diagnostics.sort_by_key(|d| (rank(&d.path), d.span.start, d.severity));
         (self.files, self.diagnostics)

@@ -4,7 +4,7 @@ use super::complaint::Complaint;
 use super::tree::SyntaxError;
 
 /// The parser's complaint, with what usually helps.
-pub(super) fn explain(error: &SyntaxError, text: &str) -> Complaint {
+pub(crate) fn explain(error: &SyntaxError, text: &str) -> Complaint {
     let line_start =
         text.get(..error.at.span.start).and_then(|t| t.rfind('\n')).map_or(0, |n| n + 1);
     let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();

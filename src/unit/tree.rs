@@ -8,23 +8,23 @@ use toml::de::{DeTable, DeValue};
 
 /// A stretch of one of the files that a unit is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// 0 is the unit's own file, n its nth drop-in.
-    pub(super) file: usize,
+    pub(crate) file: usize,
     /// Byte offsets into that file.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) at: Place,
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) at: Place,
 }
 
 /// What a value is.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Int(i64),
     /// An integer that 64 bits do not hold.
@@ -38,7 +38,7 @@ pub(super) enum Value {
 
 impl Value {
     /// The type's name, with its article, for messages.
-    pub(super) fn type_name(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Value::Text(_) => "a string",
             Value::Int(_) | Value::HugeInt => "a whole number",
@@ -53,22 +53,22 @@ impl Value {
 
 impl Node {
     /// The text, if it is one.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
 
     /// The integer, if it is one.
-    pub(super) fn as_int(&self) -> Option<i64> {
+    pub(crate) fn as_int(&self) -> Option<i64> {
         if let Value::Int(number) = self.value { Some(number) } else { None }
     }
 
     /// The boolean, if it is one.
-    pub(super) fn as_bool(&self) -> Option<bool> {
+    pub(crate) fn as_bool(&self) -> Option<bool> {
         if let Value::Bool(flag) = self.value { Some(flag) } else { None }
     }
 
     /// The number, whole or decimal.
-    pub(super) fn as_number(&self) -> Option<f64> {
+    pub(crate) fn as_number(&self) -> Option<f64> {
         match self.value {
             Value::Int(number) => Some(number as f64),
             Value::Float(number) => Some(number),
@@ -82,43 +82,43 @@ impl Node {
     }
 
     /// The elements; none if it is not an array.
-    pub(super) fn items(&self) -> &[Node] {
+    pub(crate) fn items(&self) -> &[Node] {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
     /// The table, if it is one.
-    pub(super) fn as_table(&self) -> Option<&Table> {
+    pub(crate) fn as_table(&self) -> Option<&Table> {
         if let Value::Table(table) = &self.value { Some(table) } else { None }
     }
 }
 
 /// One `key = value`.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_at: Place,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_at: Place,
+    pub(crate) node: Node,
 }
 
 /// Entries in the order in which they stand.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table {
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Table {
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Table {
     /// The entry of a key.
-    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
     /// The value of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.node)
     }
 
     /// Lays `over` over this: tables are merged key by key, everything else is replaced whole.
-    pub(super) fn merge(&mut self, over: Table) {
+    pub(crate) fn merge(&mut self, over: Table) {
         for new in over.entries {
             let Some(old) = self.entries.iter_mut().find(|entry| entry.key == new.key) else {
                 self.entries.push(new);
@@ -137,9 +137,9 @@ impl Table {
 }
 
 /// A complaint of the TOML parser.
-pub(super) struct SyntaxError {
-    pub(super) message: String,
-    pub(super) at: Place,
+pub(crate) struct SyntaxError {
+    pub(crate) message: String,
+    pub(crate) at: Place,
 }
 
 /// The parser gives up at a line that is no `key = value`; so often the rest is tried again without
@@ -151,7 +151,7 @@ const ERRORS_MAX: usize = 1000;
 
 /// Parses a file. What is well-formed survives beside the errors, also behind a line at which the
 /// parser gives up, so that kind and name are known of nearly every file.
-pub(super) fn parse(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
+pub(crate) fn parse(text: &str, file: usize) -> (Table, Vec<SyntaxError>) {
     let (first, mut errors) = attempt(text, file);
     if errors.is_empty() {
         return (first, errors);

@@ -67,7 +67,10 @@ fn refused(refusal: Refusal) -> ApiError {
 
 /// Everything that is asked for, or the first reason against it: a slip in the third target keeps
 /// the first two from being touched.
-fn requests(core: &Core, ask: &Ask) -> Result<Vec<Request>, ApiError> {
+///
+/// # Errors
+/// A target that is not there or cannot be meant.
+pub fn requests(core: &Core, ask: &Ask) -> Result<Vec<Request>, ApiError> {
     if ask.all != ask.targets.is_empty() {
         return Err(ApiError::new(ErrorCode::Usage, "give a target, or all")
             .help("a target is kind/name, a unit's name or an instance's name"));

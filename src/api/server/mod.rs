@@ -12,6 +12,8 @@ mod logs;
 mod read;
 mod target;
 
+pub use act::requests;
+
 use crate::api::door::{Door, Peer};
 use crate::api::types::{ApiError, Daemon, ErrorCode};
 use axum::extract::connect_info::Connected;

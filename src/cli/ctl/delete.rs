@@ -33,6 +33,11 @@ pub(super) struct Args {
     cascade: Cascade,
 }
 
+/// What is asked of the daemon.
+pub(super) fn ask(args: &Args) -> Ask {
+    Ask { verb: Verb::Delete, targets: args.targets.clone(), all: args.all }
+}
+
 /// Runs it.
 pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
     match args.cascade {
@@ -40,7 +45,7 @@ pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Out
         Cascade::Background | Cascade::Foreground => {}
     }
     // The names are looked up before the deletion: a name may mean the replacement after it.
-    let ask = Ask { verb: Verb::Delete, targets: args.targets.clone(), all: args.all };
+    let ask = ask(&args);
     if args.cascade == Cascade::Background {
         return act(ask, client, screen).await;
     }

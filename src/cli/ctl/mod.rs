@@ -17,9 +17,10 @@ mod screen;
 mod signal;
 mod targets;
 mod trigger;
+mod typed;
 mod version;
 mod wait;
-mod words;
+pub(super) mod words;
 
 use super::exit;
 use crate::api::client::{Client, ClientError, Surroundings};
@@ -29,6 +30,7 @@ use screen::Screen;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+pub(super) use typed::ask;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]

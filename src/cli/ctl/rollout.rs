@@ -76,17 +76,30 @@ struct UndoArgs {
     to_revision: Option<u64>,
 }
 
-/// Runs it.
-pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
+/// What is asked of the daemon, of a verb that changes something.
+pub(super) fn ask(args: Args) -> Option<Ask> {
     let (verb, target) = match args.verb {
-        Rollout::Status(args) => return status(args, client, screen).await,
-        Rollout::History(args) => return history(args, client, screen).await,
+        Rollout::Status(_) | Rollout::History(_) => return None,
         Rollout::Undo(args) => (Verb::RolloutUndo { to_revision: args.to_revision }, args.target),
         Rollout::Pause(args) => (Verb::RolloutPause, args.target),
         Rollout::Resume(args) => (Verb::RolloutResume, args.target),
         Rollout::Restart(args) => (Verb::RolloutRestart, args.target),
     };
-    act(Ask { verb, targets: vec![target], all: false }, client, screen).await
+    Some(Ask { verb, targets: vec![target], all: false })
+}
+
+/// Runs it.
+pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
+    match args.verb {
+        Rollout::Status(args) => status(args, client, screen).await,
+        Rollout::History(args) => history(args, client, screen).await,
+        Rollout::Undo(_) | Rollout::Pause(_) | Rollout::Resume(_) | Rollout::Restart(_) => {
+            match ask(args) {
+                Some(ask) => act(ask, client, screen).await,
+                None => Ok(exit::USAGE),
+            }
+        }
+    }
 }
 
 async fn status(args: StatusArgs, client: &Client, screen: &mut Screen) -> Outcome {

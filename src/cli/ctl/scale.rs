@@ -16,8 +16,13 @@ pub(super) struct Args {
     replicas: u32,
 }
 
+/// What is asked of the daemon.
+pub(super) fn ask(args: Args) -> Ask {
+    let verb = Verb::Scale { replicas: args.replicas };
+    Ask { verb, targets: vec![args.target], all: false }
+}
+
 /// Runs it.
 pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
-    let verb = Verb::Scale { replicas: args.replicas };
-    act(Ask { verb, targets: vec![args.target], all: false }, client, screen).await
+    act(ask(args), client, screen).await
 }

@@ -15,8 +15,13 @@ pub(super) struct Args {
     signal: String,
 }
 
+/// What is asked of the daemon.
+pub(super) fn ask(args: Args) -> Ask {
+    let verb = Verb::Signal { signal: args.signal };
+    Ask { verb, targets: vec![args.target], all: false }
+}
+
 /// Runs it.
 pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
-    let verb = Verb::Signal { signal: args.signal };
-    act(Ask { verb, targets: vec![args.target], all: false }, client, screen).await
+    act(ask(args), client, screen).await
 }

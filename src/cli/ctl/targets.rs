@@ -17,9 +17,14 @@ pub(super) struct Args {
     all: bool,
 }
 
+/// What is asked of the daemon.
+pub(super) fn ask(verb: Verb, args: Args) -> Ask {
+    Ask { verb, targets: args.targets, all: args.all }
+}
+
 /// Runs it.
 pub(super) async fn run(verb: Verb, args: Args, client: &Client, screen: &mut Screen) -> Outcome {
-    act(Ask { verb, targets: args.targets, all: args.all }, client, screen).await
+    act(ask(verb, args), client, screen).await
 }
 
 /// Asks, and prints what was done and what was refused.

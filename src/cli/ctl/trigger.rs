@@ -16,8 +16,13 @@ pub(super) struct Args {
     name: Option<String>,
 }
 
+/// What is asked of the daemon.
+pub(super) fn ask(args: Args) -> Ask {
+    let verb = Verb::Trigger { name: args.name };
+    Ask { verb, targets: vec![args.target], all: false }
+}
+
 /// Runs it.
 pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
-    let verb = Verb::Trigger { name: args.name };
-    act(Ask { verb, targets: vec![args.target], all: false }, client, screen).await
+    act(ask(args), client, screen).await
 }

@@ -7,7 +7,7 @@ use crate::cli::output::time::{age, ahead, span};
 use jiff::Timestamp;
 
 /// A unit's state in one word.
-pub(super) fn unit_state(unit: &Unit) -> &'static str {
+pub(in crate::cli) fn unit_state(unit: &Unit) -> &'static str {
     if unit.deleting {
         return "Deleting";
     }
@@ -50,7 +50,7 @@ fn service_state(unit: &Unit) -> &'static str {
 }
 
 /// How many of how many: ready instances, a job's completions.
-pub(super) fn unit_ready(unit: &Unit) -> String {
+pub(in crate::cli) fn unit_ready(unit: &Unit) -> String {
     match &unit.particular {
         Particular::Job(job) => match job.completions {
             Some(wanted) => format!("{}/{wanted}", job.succeeded),
@@ -62,7 +62,7 @@ pub(super) fn unit_ready(unit: &Unit) -> String {
 }
 
 /// What else is worth knowing about a unit; empty if all is as it should be.
-pub(super) fn unit_remark(unit: &Unit, now: Timestamp) -> String {
+pub(in crate::cli) fn unit_remark(unit: &Unit, now: Timestamp) -> String {
     let mut remarks = Vec::new();
     if let Some(mistake) = &unit.invalid {
         remarks.push(format!("unit file is invalid, the last good version runs: {mistake}"));
