@@ -295,8 +295,13 @@ impl<'a> Play<'a> {
         let now = self.now();
         let mut core = Core::new(self.config());
         self.life += 1;
-        let living = self.machine.held();
-        core.restore(now, Found { records: self.store.records(), living, wall: now.wall });
+        let found = Found {
+            records: self.store.records(),
+            living: self.machine.held(),
+            refused: self.machine.refused(),
+            wall: now.wall,
+        };
+        core.restore(now, found);
         self.core = Some(core);
         self.inbox.clear();
         let backlog = self.machine.unacked.iter().cloned();
