@@ -64,6 +64,20 @@ fn what_would_change_is_shown_before_it_does() {
 }
 
 #[test]
+fn logs_of_all_units_come_after_their_instances_names() {
+    let said =
+        |word: &str| format!("kind = \"job\"\n[process]\ncommand = [\"echo\", \"{word}\"]\n");
+    let daemon = Daemon::start(&[("one", &said("first")), ("two", &said("second"))]);
+    daemon.ctl_ok(&["wait", "--all", "--for", "complete", "--timeout", "60s"]);
+    let lines = daemon.ctl_ok(&["logs", "--all"]);
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("one-") && lines[0].ends_with("| first"), "{lines:?}");
+    assert!(lines[1].starts_with("two-") && lines[1].ends_with("| second"), "{lines:?}");
+}
+
+#[test]
 fn exit_codes_are_the_contracts() {
     let daemon = Daemon::start(&[("api", GOOD)]);
     daemon.wait_ready("api", 1);

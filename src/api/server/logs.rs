@@ -32,7 +32,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
-    target: String,
+    /// All instances if it is left out.
+    target: Option<String>,
     #[serde(default)]
     follow: bool,
     tail: Option<usize>,
@@ -57,6 +58,8 @@ impl LogsQuery {
 /// Whose logs.
 #[derive(Clone, Debug)]
 enum Whose {
+    /// All instances of all units.
+    All,
     /// All instances of a unit.
     Unit(UnitKey),
     /// One instance, which may be gone.
@@ -83,13 +86,17 @@ pub(super) async fn logs(
             "a run that is over cannot be followed: give either `previous` or `follow`",
         ));
     }
-    let whose = find(&api, query.target.clone()).await?;
+    let whose = match query.target.clone() {
+        Some(target) => find(&api, target).await?,
+        None => Whose::All,
+    };
     let server = api.clone();
     Ok(lines::answer(&server, "application/octet-stream", async move |out: Lines| {
         match run(&api, &query, &whose, &out).await {
             Err(Stop::Gone) | Ok(()) => Ok(()),
             Err(Stop::Io(error)) => {
-                tracing::warn!("cannot read the log of {}: {error}", query.target);
+                let whose = query.target.as_deref().unwrap_or("all units");
+                tracing::warn!("cannot read the log of {whose}: {error}");
                 out.bytes(format!("wsup: cannot read the log: {error}\n").into_bytes()).await
             }
         }
@@ -179,24 +186,27 @@ async fn sources(api: &Api, whose: &Whose) -> Result<(Vec<Source>, bool), Stop> 
             let over = core.instance(name).is_none_or(|instance| is_over(&instance));
             (vec![Source { name: name.clone(), path: path.clone(), over }], false)
         }
+        Whose::All => (sources_of(&log_dir, core.instances()), true),
         Whose::Unit(key) => {
-            let sources = core
-                .instances_of(key)
-                .into_iter()
-                .map(|instance| Source {
-                    path: path_of(&log_dir, instance.unit.name.as_str(), &instance.name),
-                    over: is_over(&instance),
-                    name: instance.name,
-                })
-                .collect();
             let more = core.unit(key).is_some_and(|unit| match unit.kind {
                 KindView::Job(job) => job.finished.is_none(),
                 KindView::Service | KindView::CronJob(_) => true,
             });
-            (sources, more)
+            (sources_of(&log_dir, core.instances_of(key)), more)
         }
     };
     api.door.read(look).await.map_err(|_| Stop::Gone)
+}
+
+fn sources_of(log_dir: &Path, instances: Vec<InstanceView>) -> Vec<Source> {
+    instances
+        .into_iter()
+        .map(|instance| Source {
+            path: path_of(log_dir, instance.unit.name.as_str(), &instance.name),
+            over: is_over(&instance),
+            name: instance.name,
+        })
+        .collect()
 }
 
 fn is_over(instance: &InstanceView) -> bool {
@@ -334,7 +344,8 @@ async fn follow(api: &Api, query: &LogsQuery, whose: &Whose, out: &Lines) -> Res
             let mut selected = query.selected();
             // What came after the client asked is wanted from its beginning.
             selected.tail = selected.tail.filter(|_| begun.contains(&source.name));
-            let named = matches!(whose, Whose::Unit(_)) && begun != [source.name.as_str()];
+            let several = matches!(whose, Whose::Unit(_) | Whose::All);
+            let named = several && begun != [source.name.as_str()];
             let reader = Reader::open(source, selected, query.timestamps, named).await?;
             tasks.spawn(follow_one(reader, receiver, out.clone()));
         }

@@ -11,7 +11,11 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// An instance; or a unit: all its instances, each line after its instance's name
-    target: String,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    target: Option<String>,
+    /// All instances of all units
+    #[arg(long)]
+    all: bool,
     /// Go on with what is written
     #[arg(short, long)]
     follow: bool,
@@ -37,7 +41,8 @@ pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Out
     if args.grep.is_some() {
         return Err(Failure::not_yet("`wsup ctl logs --grep`"));
     }
-    let mut query = vec![("target", args.target)];
+    let mut query = Vec::new();
+    query.extend(args.target.map(|target| ("target", target)));
     for (given, name) in
         [(args.follow, "follow"), (args.previous, "previous"), (args.timestamps, "timestamps")]
     {
