@@ -250,6 +250,12 @@ fn processes_do_what_the_script_says() {
             &["the daemon is killed", "refused: no daemon runs", "00:00:15", "DaemonAdopted"],
         ),
         (
+            "a daemon that is not there cannot be killed",
+            "[[change]]\nat = \"5s\"\ndaemon = \"kill\"\ndown_for = \"10s\"\n\
+             [[change]]\nat = \"6s\"\ndaemon = \"stop\"\n",
+            &["the daemon is killed", "00:00:06        refused: no daemon runs", "DaemonStarted"],
+        ),
+        (
             "a daemon that stops takes its processes with it",
             "[[change]]\nat = \"5s\"\ndaemon = \"stop\"\ndown_for = \"1h\"\n",
             &["DaemonStopping", "SIGTERM", "the daemon has ended", "no daemon runs"],
@@ -295,4 +301,28 @@ fn units_are_selected_and_daemonsets_have_nodes_on_the_made_up_machine() {
     for name in ["app-nvidia0", "app-nvidia1"] {
         assert!(printed.contains(name), "{name}\n{printed}");
     }
+}
+
+#[test]
+fn what_never_ends_is_cut_off() {
+    use wsup::sim::scenario::{Play, Script, Setting};
+    let dir = folder(&[("app.toml", SERVER)]);
+    let read = wsup::os::unit_files::read(&[dir.path().to_owned()]).unwrap();
+    let setting = |events_max| Setting {
+        units: wsup::unit::load(read.clone()).units,
+        later: std::collections::BTreeMap::new(),
+        script: Script::default(),
+        from: wsup::core::time::Wall(0),
+        length: wsup::core::time::Millis::from_secs(60),
+        events_max,
+        seed: 0,
+        zones: std::sync::Arc::new(wsup::daemon::zones::SystemZones),
+        resolve: &|_, _| Ok(Vec::new()),
+    };
+    let mut play = Play::new(setting(1));
+    assert!(play.by_ref().count() > 0, "what happened until then is told");
+    assert!(play.end().cut);
+    let mut play = Play::new(setting(100));
+    assert!(play.by_ref().count() > 0);
+    assert!(!play.end().cut);
 }

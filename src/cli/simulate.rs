@@ -115,6 +115,7 @@ fn simulate(args: Args) -> Result<u8, Refusal> {
         script,
         from,
         length: args.length,
+        events_max: EVENTS_MAX,
         seed: args.seed,
         zones: Arc::new(screen::Utc(SystemZones)),
         resolve: &resolve,

@@ -30,6 +30,9 @@ const UPTIME: u64 = 3_000;
 /// lines than anybody reads. What needs more is mostly a unit that ends and starts for ever.
 pub const EVENTS_MAX: u64 = 20_000_000;
 
+/// What is said to a change that nobody is there for.
+const ABSENT: &str = "no daemon runs";
+
 /// What a simulation is made of.
 pub struct Setting<'a> {
     /// The units at the beginning.
@@ -42,6 +45,8 @@ pub struct Setting<'a> {
     pub from: Wall,
     /// How long it lasts; what happens at its last instant is part of it.
     pub length: Millis,
+    /// It ends after so many events of the core at the latest: [`EVENTS_MAX`].
+    pub events_max: u64,
     /// Where made-up names come from.
     pub seed: u64,
     /// The time zones.
@@ -181,7 +186,7 @@ impl<'a> Play<'a> {
     /// How things stand. To be asked when the timeline has ended.
     pub fn end(&self) -> End {
         let core = self.core.as_ref();
-        let cut = self.events >= EVENTS_MAX;
+        let cut = self.events >= self.setting.events_max;
         let at = if cut { self.at } else { self.setting.length.0 };
         End {
             at: self.setting.from.plus(Millis(at)),
@@ -207,7 +212,7 @@ impl<'a> Play<'a> {
 
     /// Lets the next thing happen. False: it is over.
     fn advance(&mut self) -> bool {
-        if self.events >= EVENTS_MAX {
+        if self.events >= self.setting.events_max {
             return false;
         }
         let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
@@ -261,20 +266,21 @@ impl<'a> Play<'a> {
                 self.inbox.push(Input::Event(read, None));
             }
             Deed::Daemon { kill: true, down_for } => {
-                if self.core.is_some() {
-                    // What it was about to hear is not lost: the runner keeps it.
-                    self.inbox.clear();
-                    self.core = None;
-                    self.tell(What::Killed(down_for));
-                    self.later(down_for.0, Happening::DaemonStarts);
+                if self.core.take().is_none() {
+                    return self.tell(What::Refusal(ABSENT.to_owned()));
                 }
+                // What it was about to hear is not lost: the runner keeps it.
+                self.inbox.clear();
+                self.tell(What::Killed(down_for));
+                self.later(down_for.0, Happening::DaemonStarts);
             }
             Deed::Daemon { kill: false, down_for } => {
-                if self.core.is_some() {
-                    self.away = down_for;
-                    self.tell(What::Stopping);
-                    self.inbox.push(Input::Event(Event::Shutdown, None));
+                if self.core.is_none() {
+                    return self.tell(What::Refusal(ABSENT.to_owned()));
                 }
+                self.away = down_for;
+                self.tell(What::Stopping);
+                self.inbox.push(Input::Event(Event::Shutdown, None));
             }
         }
     }
@@ -333,7 +339,7 @@ impl<'a> Play<'a> {
             for input in inputs {
                 if let Input::Command(words) = input {
                     self.tell(What::Command(words));
-                    self.tell(What::Refusal("no daemon runs".to_owned()));
+                    self.tell(What::Refusal(ABSENT.to_owned()));
                 }
             }
             return;
