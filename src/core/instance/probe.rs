@@ -288,13 +288,9 @@ impl Probes {
     }
 
     /// The process was asked to end: startup and liveness fall silent for good, readiness goes on.
-    pub fn stop(&mut self, now: Mono) {
+    pub fn stop(&mut self) {
         if self.life == Life::Running {
-            let gated = !self.started();
             self.life = Life::Stopping;
-            if gated {
-                self.open(now);
-            }
         }
     }
 
@@ -329,12 +325,9 @@ impl Probes {
         }
     }
 
-    /// The gate is open: readiness is asked at once (`manualTriggerCh`), liveness in its rhythm,
-    /// each not before its own delay.
+    /// The gate is open. Readiness, which was due all the while if its delay is over, is asked at
+    /// once (`manualTriggerCh`); liveness keeps its rhythm.
     fn open(&mut self, now: Mono) {
-        if let Some(probe) = &mut self.readiness {
-            probe.due = now.max(probe.first);
-        }
         if let Some(probe) = &mut self.liveness {
             probe.due = probe.tick(now);
         }

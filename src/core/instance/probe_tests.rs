@@ -161,7 +161,7 @@ impl World {
             let now = Mono(at * 1_000);
             if stop == Some(at) {
                 self.tell(at, "stop");
-                self.probes.stop(now);
+                self.probes.stop();
             }
             if end == Some(at) {
                 self.tell(at, "end");
