@@ -46,7 +46,7 @@ impl Zones for Utc {
 
 fn unit(number: usize, replicas: usize) -> Source {
     let text = format!(
-        "kind = \"deployment\"\nreplicas = {replicas}\ncommand = [\"/bin/serve\", \"{number}\"]\n\
+        "kind = \"deployment\"\nreplicas = {replicas}\n[process]\ncommand = [\"/bin/serve\", \"{number}\"]\n\
          [restart]\nbackoff = {{ initial = \"1s\", factor = 1.0, max = \"1s\" }}\n"
     );
     Source {

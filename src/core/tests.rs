@@ -611,6 +611,50 @@ fn a_crashed_instance_starts_in_place_and_a_deleted_one_is_replaced() {
     assert_eq!(bench.living.len(), 1);
 }
 
+/// Each start is answered once; the runner may say a thing again after the daemon's end, and then
+/// the answer belongs to a start that is over.
+#[test]
+fn an_answer_to_an_earlier_start_is_dropped() {
+    let api = key(Kind::Deployment, "api");
+    let mut bench = Bench::new();
+    bench.apply(vec![deployment("api", 1)]);
+    let instance = bench.names_of(&api).remove(0);
+    let first = *bench.living.keys().next().unwrap();
+    bench.end(&instance, Exit::Signal(11));
+    let second = *bench.living.keys().next().unwrap();
+    assert_eq!((second.slot, second.generation), (first.slot, first.generation + 1));
+    let before = bench.core.instance(&instance).unwrap();
+    assert_eq!((before.state, before.restarts), (InstanceState::Ready, 1));
+    let at = now(bench.at).mono;
+    let late = [
+        ("an end", Event::Exited { id: first, exit: Exit::Code(0), at }),
+        ("a start", Event::Spawned { id: first, pid: 1 }),
+        ("a refusal", Event::SpawnFailed { id: first, message: "late".to_owned() }),
+        (
+            "of a start still to come",
+            Event::Exited {
+                id: InstanceId { generation: second.generation + 1, ..first },
+                exit: Exit::Code(0),
+                at,
+            },
+        ),
+        (
+            "of an instance that never was",
+            Event::Exited { id: InstanceId { slot: 7, ..first }, exit: Exit::Code(0), at },
+        ),
+    ];
+    for (what, event) in late {
+        bench.event(event);
+        let after = bench.core.instance(&instance).unwrap();
+        assert_eq!(
+            (after.state, after.pid, after.restarts, after.slot),
+            (InstanceState::Ready, before.pid, 1, before.slot),
+            "{what}"
+        );
+        assert_eq!(bench.living.keys().collect::<Vec<_>>(), [&second], "{what}");
+    }
+}
+
 #[test]
 fn an_instance_stopped_by_hand_waits_and_is_not_replaced() {
     let api = key(Kind::Deployment, "api");
