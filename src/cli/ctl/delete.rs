@@ -38,11 +38,15 @@ pub(super) fn ask(args: &Args) -> Ask {
     Ask { verb: Verb::Delete, targets: args.targets.clone(), all: args.all }
 }
 
+/// Whether something is wished for that is refused.
+pub(super) fn is_refused(args: &Args) -> bool {
+    args.cascade == Cascade::Orphan
+}
+
 /// Runs it.
 pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
-    match args.cascade {
-        Cascade::Orphan => return Err(Failure::not_yet("`--cascade=orphan`")),
-        Cascade::Background | Cascade::Foreground => {}
+    if is_refused(&args) {
+        return Err(Failure::not_yet("`--cascade=orphan`"));
     }
     // The names are looked up before the deletion: a name may mean the replacement after it.
     let ask = ask(&args);

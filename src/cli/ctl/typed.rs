@@ -34,6 +34,9 @@ pub(in crate::cli) fn ask(words: &[String]) -> Result<Ask, Complaint> {
         Verb::Suspend(args) => Ok(targets::ask(Does::Suspend, args)),
         Verb::Resume(args) => Ok(targets::ask(Does::Resume, args)),
         Verb::Signal(args) => Ok(signal::ask(args)),
+        Verb::Delete(args) if delete::is_refused(&args) => {
+            Err(Complaint::new("`--cascade=orphan` is not supported yet"))
+        }
         Verb::Delete(args) => Ok(delete::ask(&args)),
         Verb::Scale(args) => Ok(scale::ask(args)),
         Verb::Trigger(args) => Ok(trigger::ask(args)),
