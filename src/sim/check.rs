@@ -40,6 +40,9 @@ struct Ledger {
     failed_unsure: bool,
     /// Somebody asked for another run, so the counts begin anew at some time.
     renewed: bool,
+    /// Another run has begun; whether it is the one asked for shows in what it starts. The file
+    /// may have changed twice in one turn.
+    begun: bool,
     finished: bool,
     done_indexes: BTreeSet<u32>,
     /// Its failures are counted by rules that are not looked at here.
@@ -264,6 +267,8 @@ impl Observer {
                         *job = Ledger {
                             template: job.template.take(),
                             policy_ignores: job.policy_ignores,
+                            renewed: true,
+                            begun: true,
                             ..Ledger::default()
                         };
                     }
@@ -415,7 +420,10 @@ impl Observer {
         }
         let index = spawn.vars.iter().find(|(name, _)| *name == "WSUP_ORDINAL");
         let index = index.and_then(|(_, value)| value.parse::<u32>().ok());
-        let Some(job) = self.jobs.get(&spawn.unit) else { return };
+        let Some(job) = self.jobs.get_mut(&spawn.unit) else { return };
+        if job.begun && job.template.as_ref() == Some(&spawn.template) {
+            (job.renewed, job.begun) = (false, false);
+        }
         if job.renewed {
             return;
         }
