@@ -23,6 +23,7 @@ mod settle;
 mod show;
 pub mod signal;
 pub mod spec;
+mod template;
 #[cfg(test)]
 mod tests;
 pub mod time;

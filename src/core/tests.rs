@@ -38,47 +38,13 @@ fn now(secs: u64) -> Now {
 }
 
 fn template(policy: RestartPolicy) -> InstanceTemplate {
-    InstanceTemplate {
-        process: ProcessSpec {
-            command: vec!["true".to_owned()],
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            env_file: Vec::new(),
-            env_inherit: None,
-            working_dir: None,
-            user: None,
-            group: None,
-            supplementary_groups: None,
-            umask: None,
-            nice: None,
-            oom_score_adj: None,
-            cpu_affinity: None,
-            limits: BTreeMap::new(),
-            stop_signal: signal::TERM,
-            termination_grace_period: Millis::from_secs(30),
-        },
-        init: Vec::new(),
-        lifecycle: Lifecycle::default(),
-        restart: RestartSpec {
-            policy,
-            backoff: Backoff {
-                initial: Millis::from_secs(1),
-                factor_milli: 2_000,
-                max: Millis::from_secs(300),
-                reset_after: Millis::from_secs(600),
-            },
-            limit: None,
-        },
-        resources: Resources::default(),
-        sandbox: Sandbox::default(),
-        startup: None,
-        readiness: None,
-        liveness: None,
-        watchdog: None,
-        ports: Vec::new(),
-        log: LogSpec { driver: LogDriver::File, max_size: 1 << 20, max_files: 5, compress: false },
-        restarted_at: None,
-    }
+    let backoff = Backoff {
+        initial: Millis::from_secs(1),
+        factor_milli: 2_000,
+        max: Millis::from_secs(300),
+        reset_after: Millis::from_secs(600),
+    };
+    InstanceTemplate::bare(vec!["true".to_owned()], RestartSpec { policy, backoff, limit: None })
 }
 
 fn unit(key: UnitKey, policy: RestartPolicy, workload: WorkloadSpec) -> UnitSpec {

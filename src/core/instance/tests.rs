@@ -4,11 +4,7 @@ use super::restart::{Streak, Verdict};
 use super::*;
 use crate::core::id::{Kind, UnitName};
 use crate::core::signal;
-use crate::core::spec::{
-    Backoff, InitStep, Lifecycle, LogDriver, LogSpec, ProcessSpec, Resources, RestartLimit,
-    RestartSpec, Sandbox,
-};
-use std::collections::BTreeMap;
+use crate::core::spec::{Backoff, InitStep, RestartLimit, RestartSpec};
 
 const NOW: Now = Now { mono: Mono(1_000_000), wall: Wall(1_790_000_000_000) };
 const GRACE: Millis = Millis::from_secs(30);
@@ -27,38 +23,9 @@ fn restart_spec(policy: RestartPolicy) -> RestartSpec {
 }
 
 pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Instance {
-    let template = InstanceTemplate {
-        process: ProcessSpec {
-            command: vec!["true".to_owned()],
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            env_file: Vec::new(),
-            env_inherit: None,
-            working_dir: None,
-            user: None,
-            group: None,
-            supplementary_groups: None,
-            umask: None,
-            nice: None,
-            oom_score_adj: None,
-            cpu_affinity: None,
-            limits: BTreeMap::new(),
-            stop_signal: signal::TERM,
-            termination_grace_period: GRACE,
-        },
-        init: (0..steps).map(|n| InitStep { command: vec![n.to_string()] }).collect(),
-        lifecycle: Lifecycle::default(),
-        restart: restart_spec(policy),
-        resources: Resources::default(),
-        sandbox: Sandbox::default(),
-        startup: None,
-        readiness: None,
-        liveness: None,
-        watchdog: None,
-        ports: Vec::new(),
-        log: LogSpec { driver: LogDriver::None, max_size: 1, max_files: 1, compress: false },
-        restarted_at: None,
-    };
+    let mut template = InstanceTemplate::bare(vec!["true".to_owned()], restart_spec(policy));
+    template.process.termination_grace_period = GRACE;
+    template.init = (0..steps).map(|n| InitStep { command: vec![n.to_string()] }).collect();
     Instance {
         slot: 7,
         name: "api-x".to_owned(),

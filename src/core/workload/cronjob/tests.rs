@@ -3,52 +3,20 @@
 
 use super::*;
 use crate::core::spec::{
-    Backoff, ClockChange, InstanceTemplate, JobSpec, LogDriver, LogSpec, ProcessSpec,
-    RestartPolicy, RestartSpec,
+    Backoff, ClockChange, InstanceTemplate, JobSpec, RestartPolicy, RestartSpec,
 };
 use crate::core::time::{Mono, Now};
 use jiff::Timestamp;
 
 fn template() -> Arc<InstanceTemplate> {
-    let process = ProcessSpec {
-        command: vec!["true".into()],
-        args: vec![],
-        env: BTreeMap::new(),
-        env_file: vec![],
-        env_inherit: None,
-        working_dir: None,
-        user: None,
-        group: None,
-        supplementary_groups: None,
-        umask: None,
-        nice: None,
-        oom_score_adj: None,
-        cpu_affinity: None,
-        limits: BTreeMap::new(),
-        stop_signal: 15,
-        termination_grace_period: Millis::from_secs(30),
-    };
     let backoff = Backoff {
         initial: Millis::from_secs(10),
         factor_milli: 2_000,
         max: Millis::from_secs(600),
         reset_after: Millis::from_secs(600),
     };
-    Arc::new(InstanceTemplate {
-        process,
-        init: vec![],
-        lifecycle: Default::default(),
-        restart: RestartSpec { policy: RestartPolicy::Never, backoff, limit: None },
-        resources: Default::default(),
-        sandbox: Default::default(),
-        startup: None,
-        readiness: None,
-        liveness: None,
-        watchdog: None,
-        ports: vec![],
-        log: LogSpec { driver: LogDriver::File, max_size: 1, max_files: 1, compress: false },
-        restarted_at: None,
-    })
+    let restart = RestartSpec { policy: RestartPolicy::Never, backoff, limit: None };
+    Arc::new(InstanceTemplate::bare(vec!["true".into()], restart))
 }
 
 fn cron(schedule: &str) -> CronJobSpec {

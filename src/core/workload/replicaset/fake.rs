@@ -19,45 +19,15 @@ pub(crate) const START: Now = Now { mono: Mono(10_000_000), wall: Wall(1_700_000
 
 /// A template that differs from others by its text.
 pub(crate) fn template(text: &str) -> Arc<InstanceTemplate> {
-    let process = ProcessSpec {
-        command: vec!["/bin/server".to_owned(), text.to_owned()],
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        env_file: Vec::new(),
-        env_inherit: None,
-        working_dir: None,
-        user: None,
-        group: None,
-        supplementary_groups: None,
-        umask: None,
-        nice: None,
-        oom_score_adj: None,
-        cpu_affinity: None,
-        limits: BTreeMap::new(),
-        stop_signal: 15,
-        termination_grace_period: Millis::from_secs(30),
-    };
     let backoff = Backoff {
         initial: Millis::from_secs(1),
         factor_milli: 2000,
         max: Millis::from_secs(300),
         reset_after: Millis::from_secs(600),
     };
-    Arc::new(InstanceTemplate {
-        process,
-        init: Vec::new(),
-        lifecycle: Lifecycle::default(),
-        restart: RestartSpec { policy: RestartPolicy::Always, backoff, limit: None },
-        resources: Resources::default(),
-        sandbox: Sandbox::default(),
-        startup: None,
-        readiness: None,
-        liveness: None,
-        watchdog: None,
-        ports: Vec::new(),
-        log: LogSpec { driver: LogDriver::File, max_size: 1, max_files: 1, compress: false },
-        restarted_at: None,
-    })
+    let restart = RestartSpec { policy: RestartPolicy::Always, backoff, limit: None };
+    let command = vec!["/bin/server".to_owned(), text.to_owned()];
+    Arc::new(InstanceTemplate::bare(command, restart))
 }
 
 /// An instance that runs and is ready, made in the order of slots.
