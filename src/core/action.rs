@@ -4,9 +4,11 @@
 //! shell's business. Each action that starts something names the event that completes it.
 
 use super::id::{InstanceId, UnitKey};
+use super::instance::probe;
 use super::record::Record;
 use super::report::Report;
-use super::spec::{InstanceTemplate, SocketSpec};
+use super::spec::{InstanceTemplate, Lifecycle, SocketSpec};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Which of an instance's programs.
@@ -16,12 +18,37 @@ pub enum Step {
     Init(usize),
     /// The main program.
     Main,
+    /// A hook beside the main program.
+    Hook(Hook),
+    /// A probe of the main program.
+    Probe(probe::Kind),
 }
 
-/// A program to be started.
+/// A program that runs beside the main one at a certain moment of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// After the start.
+    PostStart,
+    /// Before the stop signal.
+    PreStop,
+}
+
+impl Hook {
+    /// Its words; empty if there is no such hook.
+    pub fn command(self, lifecycle: &Lifecycle) -> &[String] {
+        let command = match self {
+            Hook::PostStart => &lifecycle.post_start,
+            Hook::PreStop => &lifecycle.pre_stop,
+        };
+        command.as_deref().unwrap_or_default()
+    }
+}
+
+/// A program to be started, a hook to be run or a probe to be asked.
 #[derive(Clone, Debug)]
 pub struct Spawn {
-    /// Which start; the completing events carry it.
+    /// Which start, or the start that the hook or probe is about; the completing events carry it.
     pub id: InstanceId,
     /// The unit it belongs to.
     pub unit: UnitKey,
@@ -55,6 +82,12 @@ pub struct DataDir {
 pub enum Action {
     /// Start a program. Completed by `Spawned` or `SpawnFailed`, and a `Spawned` by `Exited`.
     Spawn(Box<Spawn>),
+    /// Run a hook among the processes of this start. Completed by `HookDone`, unless the start
+    /// has ended before.
+    Hook(Box<Spawn>),
+    /// Ask a probe about the process of this start. Completed by `ProbeDone`, unless the start
+    /// has ended before.
+    Probe(Box<Spawn>),
     /// Ask a program to end: send the signal to its main process; what the main process leaves
     /// behind when it ends gets the signal too, and is not killed before `KillTree`.
     Terminate {

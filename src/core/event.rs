@@ -3,7 +3,9 @@
 //! Responsible for the vocabulary of inputs. Each event says what was observed, never what is to
 //! be done about it.
 
+use super::action::Hook;
 use super::id::{InstanceId, UnitKey};
+use super::instance::probe;
 use super::record::Record;
 use super::request::Request;
 use super::spec::UnitSpec;
@@ -92,6 +94,37 @@ pub enum Event {
         exit: Exit,
         /// When the main process ended, which may be long ago if no daemon was there to hear it.
         at: Mono,
+    },
+    /// A hook has returned; answers `Action::Hook`.
+    HookDone {
+        /// Which start it was run for.
+        id: InstanceId,
+        /// Which hook.
+        hook: Hook,
+        /// How it failed, for people; `None`: it did not.
+        failure: Option<String>,
+    },
+    /// A probe was answered; answers `Action::Probe`.
+    ProbeDone {
+        /// Which start it is about.
+        id: InstanceId,
+        /// Which probe.
+        kind: probe::Kind,
+        /// The answer.
+        answer: probe::Answer,
+        /// Why, for people.
+        message: String,
+    },
+    /// A program said by itself what a probe of the kinds `notify` and `log` is about.
+    ProbeTold {
+        /// Which start it is about.
+        id: InstanceId,
+        /// Which probe.
+        kind: probe::Kind,
+        /// What it said.
+        answer: probe::Answer,
+        /// The same for people.
+        message: String,
     },
     /// The set of nodes of a daemonset has changed: each node's name, and its path if it has one.
     NodesChanged {

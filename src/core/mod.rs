@@ -130,6 +130,18 @@ impl Core {
             Event::Exited { id, exit, at } => {
                 self.step_started(now, id, Input::Exited { exit, at });
             }
+            Event::HookDone { id, hook, failure } => {
+                let failure = failure.as_deref();
+                self.step_started(now, id, Input::HookDone { hook, failure });
+            }
+            Event::ProbeDone { id, kind, answer, message } => {
+                let message = message.as_str();
+                self.step_started(now, id, Input::Probed { kind, asked: true, answer, message });
+            }
+            Event::ProbeTold { id, kind, answer, message } => {
+                let message = message.as_str();
+                self.step_started(now, id, Input::Probed { kind, asked: false, answer, message });
+            }
             Event::NodesChanged { unit, nodes } => {
                 if let Some(unit_state) = self.units.get_mut(&unit)
                     && unit_state.nodes.as_ref() != Some(&nodes)

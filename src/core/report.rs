@@ -60,6 +60,8 @@ reasons! {
     InstanceDeleted,
     /// Its program could not be started.
     InstanceStartFailed,
+    /// A hook failed.
+    HookFailed,
     /// It will not be started again until an operator acts.
     InstanceFailed,
     /// It waits before the next start.

@@ -152,6 +152,7 @@ impl Core {
                         State::Pending { .. }
                         | State::Starting { .. }
                         | State::Init { .. }
+                        | State::PostStart { .. }
                         | State::Running { .. }
                         | State::Stopping { .. }
                         | State::Backoff { .. }

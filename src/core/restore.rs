@@ -5,10 +5,11 @@
 //! brings all of it as [`Found`].
 
 use super::Core;
-use super::action::Action;
+use super::action::{Action, Hook, Step};
 use super::event::{Exit, Found};
 use super::id::{InstanceId, Kind, UnitKey};
 use super::instance::restart::Streak;
+use super::instance::stop::Rung;
 use super::instance::{End, Input, Instance, State};
 use super::managed::{Buried, Remembered, Unit};
 use super::record::Record;
@@ -243,6 +244,10 @@ impl Core {
             State::Starting { .. } | State::Stopping { .. } => {
                 self.step(now, slot, Input::Spawned { pid });
             }
+            // Hooks run at least once: nobody knows how far this one came.
+            State::PostStart { .. } => {
+                self.ask_for(slot, Step::Hook(Hook::PostStart), Action::Hook);
+            }
             State::Init { .. } | State::Running { .. } => {}
             State::Pending { .. }
             | State::Backoff { .. }
@@ -251,11 +256,26 @@ impl Core {
             | State::GaveUp => return,
         }
         let Some(instance) = self.instances.get(&slot) else { return };
-        if let State::Stopping { kills: 0, .. } = instance.state {
-            // The last daemon may have ended between remembering the wish and sending it; a
-            // second request to end is harmless.
-            let signal = instance.template.process.stop_signal;
-            self.actions.push_back(Action::Terminate { id: instance.id(), signal });
+        // The last daemon may have ended between remembering the wish and sending it; a second
+        // request to end is harmless.
+        match instance.state {
+            State::Stopping { rung: Rung::Asked { kills: 0, .. }, .. } => {
+                let signal = instance.template.process.stop_signal;
+                self.actions.push_back(Action::Terminate { id: instance.id(), signal });
+            }
+            State::Stopping { rung: Rung::Hook { .. }, .. } => {
+                self.ask_for(slot, Step::Hook(Hook::PreStop), Action::Hook);
+            }
+            State::Stopping { rung: Rung::Asked { .. }, .. }
+            | State::Pending { .. }
+            | State::Starting { .. }
+            | State::Init { .. }
+            | State::PostStart { .. }
+            | State::Running { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => {}
         }
     }
 

@@ -4,9 +4,9 @@
 //! nothing more, then what changed is given to the store. Must not contain a rule of any kind of
 //! unit.
 
-use super::action::{Action, DataDir, Spawn};
+use super::action::{Action, DataDir, Spawn, Step};
 use super::id::{Kind, UnitKey, UnitName};
-use super::instance::{Effect, Input, Instance, Program, State};
+use super::instance::{Effect, Input, Instance, State};
 use super::managed::{Buried, Memory, Unit};
 use super::record::Record;
 use super::report::Reason;
@@ -379,14 +379,28 @@ impl Core {
     pub(super) fn step(&mut self, now: Now, slot: u64, input: Input<'_>) {
         let Some(instance) = self.instances.get_mut(&slot) else { return };
         let mut effects = Vec::new();
+        let before = instance.standing();
         instance.step(now, input, &mut effects);
         let (id, unit, name) = (instance.id(), instance.unit.clone(), instance.name.clone());
         self.timers.set(Timer::Instance(slot), instance.deadline());
-        self.changed.insert(slot);
-        self.dirty.insert(unit.clone());
+        // A thousand probes a second that find all well are nobody's business: neither the
+        // controller's nor the store's.
+        if before.is_none() || before != instance.standing() {
+            self.changed.insert(slot);
+            self.dirty.insert(unit.clone());
+        }
         for effect in effects {
             match effect {
-                Effect::Spawn(program) => self.spawn(slot, program),
+                Effect::Spawn(program) => {
+                    // What is remembered of a start is stored before the start is asked for.
+                    self.store_instance(slot);
+                    self.ask_for(slot, program.into(), Action::Spawn);
+                }
+                Effect::Hook(hook) => {
+                    self.store_instance(slot);
+                    self.ask_for(slot, Step::Hook(hook), Action::Hook);
+                }
+                Effect::Probe(kind) => self.ask_for(slot, Step::Probe(kind), Action::Probe),
                 Effect::Terminate(signal) => {
                     self.actions.push_back(Action::Terminate { id, signal });
                 }
@@ -397,22 +411,21 @@ impl Core {
         }
     }
 
-    fn spawn(&mut self, slot: u64, program: Program) {
+    /// Asks for a program of an instance to be started or run.
+    pub(super) fn ask_for(&mut self, slot: u64, step: Step, how: fn(Box<Spawn>) -> Action) {
         let Some(instance) = self.instances.get(&slot) else { return };
         let Some(unit) = self.units.get(&instance.unit) else { return };
         let spawn = Spawn {
             id: instance.id(),
             unit: instance.unit.clone(),
             instance: instance.name.clone(),
-            step: program.into(),
+            step,
             template: Arc::clone(&instance.template),
             vars: self.variables(instance, unit),
             data_dir: data_dir(unit, instance),
             sockets: unit.spec.sockets.clone().into(),
         };
-        // What is remembered of a start is stored before the start itself is asked for.
-        self.store_instance(slot);
-        self.actions.push_back(Action::Spawn(Box::new(spawn)));
+        self.actions.push_back(how(Box::new(spawn)));
     }
 
     fn variables(&self, instance: &Instance, unit: &Unit) -> Vec<(&'static str, String)> {

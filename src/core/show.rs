@@ -4,6 +4,7 @@
 
 use super::Core;
 use super::id::{Kind, UnitKey};
+use super::instance::stop::Rung;
 use super::instance::{Instance, Program, State, Waiting};
 use super::managed::{Memory, Unit, paused_of, suspend_of};
 use super::settle::data_dir;
@@ -156,7 +157,9 @@ impl Core {
 fn instance_view(unit: &Unit, instance: &Instance) -> InstanceView {
     let (state, reason) = state_words(instance);
     let (started_at, next_start) = match &instance.state {
-        State::Running { since_wall, .. } => (Some(*since_wall), None),
+        State::PostStart { since_wall, .. } | State::Running { since_wall, .. } => {
+            (Some(*since_wall), None)
+        }
         State::Backoff { until, .. } => (None, Some(wall_of(instance, *until))),
         State::Pending { .. }
         | State::Starting { .. }
@@ -218,12 +221,20 @@ fn state_words(instance: &Instance) -> (InstanceState, Option<String>) {
             InstanceState::Init,
             Some(format!("init step {} of {}", step + 1, instance.template.init.len())),
         ),
-        State::Running { ready_since: Some(_), .. } => (InstanceState::Ready, None),
-        State::Running { ready_since: None, .. } => {
-            (InstanceState::Running, Some("not ready yet".to_owned()))
+        State::PostStart { .. } => {
+            (InstanceState::Starting, Some("its post_start hook runs".to_owned()))
         }
-        State::Stopping { kills: 0, .. } => (InstanceState::Stopping, None),
-        State::Stopping { .. } => {
+        State::Running { ready_since: Some(_), .. } => (InstanceState::Ready, None),
+        State::Running { ready_since: None, probes, .. } => {
+            (InstanceState::Running, probes.as_ref().map(|probes| probes.why_not_ready()))
+        }
+        State::Stopping { rung: Rung::Hook { .. }, .. } => {
+            (InstanceState::Stopping, Some("its pre_stop hook runs".to_owned()))
+        }
+        State::Stopping { rung: Rung::Asked { kills: 0, .. }, .. } => {
+            (InstanceState::Stopping, None)
+        }
+        State::Stopping { rung: Rung::Asked { .. }, .. } => {
             (InstanceState::Stopping, Some("killed, not gone yet".to_owned()))
         }
         State::Backoff { .. } => (InstanceState::Backoff, Some(why_it_waits(instance))),

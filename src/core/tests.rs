@@ -200,7 +200,9 @@ impl Bench {
                 self.store.remove(&key);
             }
             Action::Report(report) => self.reports.push(*report),
-            Action::Signal { .. }
+            Action::Hook(_)
+            | Action::Probe(_)
+            | Action::Signal { .. }
             | Action::InstanceGone { .. }
             | Action::UnitGone { .. }
             | Action::RemoveData { .. }

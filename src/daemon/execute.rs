@@ -14,9 +14,10 @@ use super::turn::Turn;
 use super::{boot, data, logs, nodes, report};
 use crate::api::events::EventLog;
 use crate::core::Core;
-use crate::core::action::{Action, DataDir, Spawn};
+use crate::core::action::{Action, DataDir, Spawn, Step};
 use crate::core::event::Event;
 use crate::core::id::{Kind, UnitKey};
+use crate::core::instance::probe::Answer;
 use crate::core::spec::Nodes;
 use crate::runner::client::Link;
 use crate::runner::protocol::Command;
@@ -122,6 +123,18 @@ impl Hands {
     fn act(&mut self, action: Action, core: &Core, turn: &mut Turn) -> Option<Event> {
         match action {
             Action::Spawn(spawn) => return self.spawn(&spawn),
+            // The unit reader refuses both for now; this is a spec out of a newer store.
+            Action::Hook(spawn) => {
+                let Step::Hook(hook) = spawn.step else { return None };
+                let failure = Some("hooks are not supported yet".to_owned());
+                return Some(Event::HookDone { id: spawn.id, hook, failure });
+            }
+            Action::Probe(spawn) => {
+                let Step::Probe(kind) = spawn.step else { return None };
+                let message = "probes are not supported yet".to_owned();
+                let answer = Answer::Error;
+                return Some(Event::ProbeDone { id: spawn.id, kind, answer, message });
+            }
             Action::Terminate { id, .. } if self.at_once => {
                 self.runner.command(&Command::KillTree { id });
             }

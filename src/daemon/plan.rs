@@ -140,6 +140,7 @@ fn begins_run(spawn: &Spawn) -> bool {
     match spawn.step {
         Step::Init(n) => n == 0,
         Step::Main => steps == 0 || usize::try_from(spawn.id.generation) != Ok(steps + 1),
+        Step::Hook(_) | Step::Probe(_) => false,
     }
 }
 
@@ -151,6 +152,8 @@ fn words(template: &InstanceTemplate, step: Step, vars: &Vars) -> Result<Vec<Byt
             template.init.get(n).map(|init| init.command.as_slice()).unwrap_or_default(),
             [].as_slice(),
         ),
+        Step::Hook(hook) => (hook.command(&template.lifecycle), [].as_slice()),
+        Step::Probe(kind) => (kind.command(template), [].as_slice()),
     };
     let words: Result<Vec<_>, _> = command
         .iter()

@@ -119,6 +119,9 @@ impl Observer {
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }
             | Event::Exited { .. }
+            | Event::HookDone { .. }
+            | Event::ProbeDone { .. }
+            | Event::ProbeTold { .. }
             | Event::NodesChanged { .. }
             | Event::DataRemoved { .. } => {}
         }
@@ -275,7 +278,9 @@ impl Observer {
                 }
                 Action::Spawn(spawn) => self.check_spawn(core, spawn),
                 Action::UnitGone { unit } => self.unit_gone(unit),
-                Action::Terminate { .. }
+                Action::Hook(_)
+                | Action::Probe(_)
+                | Action::Terminate { .. }
                 | Action::KillTree { .. }
                 | Action::Signal { .. }
                 | Action::Put(_)

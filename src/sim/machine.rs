@@ -8,6 +8,7 @@ use super::random::Random;
 use crate::core::action::{DataDir, Spawn, Step};
 use crate::core::event::{Event, Exit, Living};
 use crate::core::id::{InstanceId, UnitKey};
+use crate::core::instance::probe::{self, Answer};
 use std::collections::{BTreeMap, VecDeque};
 
 /// SIGKILL.
@@ -18,6 +19,8 @@ pub(super) const KILL: i32 = 9;
 pub(super) struct Temper {
     /// It ends by itself after so long, in this way.
     pub(super) ends: Option<(u64, Exit)>,
+    /// It does its work so long after its start; `None`: never. For its probes.
+    pub(super) ready_in: Option<u64>,
     /// It ends so long after the stop signal; `None`: it ignores it.
     pub(super) stops_in: Option<(u64, Exit)>,
     /// It leaves something behind that lives until it is killed, or so long.
@@ -84,6 +87,8 @@ pub(super) enum Fate {
     MainEnds(InstanceId, Exit),
     /// What it left behind ends.
     RestEnds(InstanceId),
+    /// It says that it does its work, where a probe waits for its word.
+    Tells(InstanceId, probe::Kind),
 }
 
 /// Runner and processes.
@@ -209,11 +214,11 @@ impl Machine {
             id,
             Process {
                 id,
-                unit: spawn.unit,
-                instance: spawn.instance,
+                unit: spawn.unit.clone(),
+                instance: spawn.instance.clone(),
                 main: spawn.step == Step::Main,
                 index,
-                data: spawn.data_dir,
+                data: spawn.data_dir.clone(),
                 pid,
                 born: now,
                 temper,
@@ -229,6 +234,23 @@ impl Machine {
         if let Some((after, exit)) = temper.ends {
             out.fates.push((after, Fate::MainEnds(id, exit)));
         }
+        for kind in [probe::Kind::Startup, probe::Kind::Readiness] {
+            let waits = kind.spec(&spawn.template).is_some_and(|spec| spec.handler.is_pushed());
+            if let (true, Some(after)) = (waits && spawn.step == Step::Main, temper.ready_in) {
+                out.fates.push((after, Fate::Tells(id, kind)));
+            }
+        }
+    }
+
+    /// What a probe of this process is answered at `now`: nothing if it does not run.
+    pub(super) fn probe(&self, now: u64, id: InstanceId, kind: probe::Kind) -> Option<Answer> {
+        let process = self.processes.get(&id).filter(|p| p.ended.is_none())?;
+        let ready = process.temper.ready_in.is_some_and(|after| now >= process.born + after);
+        Some(match kind {
+            probe::Kind::Liveness => Answer::Success,
+            probe::Kind::Startup | probe::Kind::Readiness if ready => Answer::Success,
+            probe::Kind::Startup | probe::Kind::Readiness => Answer::Failure,
+        })
     }
 
     /// Lets something happen to a process. `mono`: the clock that goes into reports, by the
@@ -240,7 +262,7 @@ impl Machine {
         mono: impl Fn(u64) -> crate::core::time::Mono,
     ) -> Consequences {
         let mut consequences = Consequences::default();
-        let (Fate::MainEnds(id, _) | Fate::RestEnds(id)) = fate;
+        let (Fate::MainEnds(id, _) | Fate::RestEnds(id) | Fate::Tells(id, _)) = fate;
         let Some(process) = self.processes.get_mut(&id).filter(|p| !p.gone) else {
             return consequences;
         };
@@ -263,6 +285,14 @@ impl Machine {
                     }
                     Some(_) | None => {}
                 }
+            }
+            Fate::Tells(id, kind) => {
+                if process.ended.is_none() {
+                    let message = "said that it is ready".to_owned();
+                    let answer = Answer::Success;
+                    self.tell(Event::ProbeTold { id, kind, answer, message }, &mut consequences);
+                }
+                return consequences;
             }
             Fate::RestEnds(_) if process.ended.is_none() => return consequences,
             Fate::RestEnds(_) => {}

@@ -90,6 +90,8 @@ impl Profile {
                 let code = i32::from(random.permille(self.crashes / 2));
                 Some((random.span(2_000), Exit::Code(code)))
             }
+            // Run beside a program, never started as one.
+            (Step::Hook(_) | Step::Probe(_), _) => return None,
             (Step::Main, Kind::Job | Kind::CronJob) => self.run(random, broken, calm),
             (Step::Main, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) => {
                 if broken {
@@ -107,7 +109,7 @@ impl Profile {
         });
         let kill_takes = if random.permille(10) { random.span(60_000) } else { random.span(20) };
         let leaves = random.permille(self.leaves).then(|| random.span(100_000));
-        Some(Temper { ends, stops_in, leaves, kill_takes })
+        Some(Temper { ends, ready_in: Some(0), stops_in, leaves, kill_takes })
     }
 
     fn run(&self, random: &mut Random, broken: bool, calm: bool) -> Option<(u64, Exit)> {

@@ -75,6 +75,15 @@ impl fmt::Display for ShowEvent<'_> {
             Event::Spawned { id, pid } => write!(f, "spawned {id} pid {pid}"),
             Event::SpawnFailed { id, .. } => write!(f, "spawn failed {id}"),
             Event::Exited { id, exit, at } => write!(f, "exited {id} {exit} at {}", at.0),
+            Event::HookDone { id, hook, failure } => {
+                write!(f, "hook done {id} {hook:?} {failure:?}")
+            }
+            Event::ProbeDone { id, kind, answer, .. } => {
+                write!(f, "probed {id} {kind:?} {answer:?}")
+            }
+            Event::ProbeTold { id, kind, answer, .. } => {
+                write!(f, "told {id} {kind:?} {answer:?}")
+            }
             Event::NodesChanged { unit, nodes } => {
                 let names: Vec<&str> = nodes.keys().map(String::as_str).collect();
                 write!(f, "nodes of {unit}: {}", names.join(" "))
@@ -103,8 +112,11 @@ impl fmt::Display for ShowAction<'_> {
                 write!(f, "spawn {} of {} as {}", spawn.instance, spawn.unit, spawn.id)?;
                 match spawn.step {
                     Step::Init(n) => write!(f, " init {n}"),
-                    Step::Main => Ok(()),
+                    Step::Main | Step::Hook(_) | Step::Probe(_) => Ok(()),
                 }
+            }
+            Action::Hook(spawn) | Action::Probe(spawn) => {
+                write!(f, "{:?} of {}", spawn.step, spawn.id)
             }
             Action::Terminate { id, signal } => write!(f, "terminate {id} by {signal}"),
             Action::KillTree { id } => write!(f, "kill {id}"),

@@ -12,7 +12,7 @@ use super::random::Random;
 use super::store::Store;
 use super::trace::{ShowAction, ShowEvent, Trace};
 use super::workload::NODE_LABEL;
-use crate::core::action::{Action, DataDir};
+use crate::core::action::{Action, DataDir, Spawn, Step};
 use crate::core::event::{Event, Found, UnitsRead};
 use crate::core::id::{UnitKey, UnitName};
 use crate::core::schedule::Zones;
@@ -312,7 +312,7 @@ impl World {
                     !p.asked && p.main && p.unit.kind != crate::core::id::Kind::Job
                 })
             }
-            Fate::RestEnds(_) => false,
+            Fate::RestEnds(_) | Fate::Tells(..) => false,
         }
     }
 
@@ -367,6 +367,7 @@ impl World {
         let (slot, is_exit) = match event {
             Event::Spawned { id, .. } | Event::SpawnFailed { id, .. } => (id.slot, false),
             Event::Exited { id, .. } => (id.slot, true),
+            Event::ProbeTold { id, .. } => (id.slot, false),
             _ => return,
         };
         let late = if is_exit { self.profile.late } else { 0 };
@@ -512,20 +513,15 @@ impl World {
             Action::Terminate { id, signal } => Command::Terminate(id, signal),
             Action::KillTree { id } => Command::Kill(id),
             Action::Signal { id, signal } => Command::Signal(id, signal),
+            Action::Hook(spawn) | Action::Probe(spawn) => return self.beside(&spawn),
             Action::RemoveData { unit, dir } => {
                 self.observer.data_going(&dir);
                 let delay = self.random.span(10_000);
                 self.later(delay, Happening::DataGone(self.life, unit, dir));
                 return;
             }
-            Action::WatchNodes { unit, nodes } => {
-                self.watch(unit, nodes);
-                return;
-            }
-            Action::ShutdownComplete => {
-                self.shutdown_complete();
-                return;
-            }
+            Action::WatchNodes { unit, nodes } => return self.watch(unit, nodes),
+            Action::ShutdownComplete => return self.shutdown_complete(),
             Action::Put(_)
             | Action::Drop { .. }
             | Action::Report(_)
@@ -535,6 +531,21 @@ impl World {
         let delay = self.random.span(self.profile.message);
         let delay = self.in_order(command.slot().wrapping_mul(2).wrapping_add(1), delay);
         self.later(delay, Happening::Command(self.life, command));
+    }
+
+    /// A hook or a probe beside a program.
+    fn beside(&mut self, spawn: &Spawn) {
+        let id = spawn.id;
+        let event = match spawn.step {
+            Step::Hook(hook) => Event::HookDone { id, hook, failure: None },
+            Step::Probe(kind) => match self.machine.probe(self.clock.at, id, kind) {
+                Some(answer) => Event::ProbeDone { id, kind, answer, message: String::new() },
+                None => return,
+            },
+            Step::Init(_) | Step::Main => return,
+        };
+        let delay = self.random.span(1_000);
+        self.later(delay, Happening::Event(self.life, event));
     }
 
     fn watch(&mut self, unit: UnitKey, nodes: Option<Nodes>) {

@@ -7,10 +7,11 @@ use super::check;
 use super::diagnose::{self, Diagnostic, Severity};
 use super::identity::{self, Identity};
 use super::keys;
+use super::lower;
 use super::report::{FileText, Report};
 use super::tree::{self, Place, Table};
+use super::unsupported::{self, Purpose};
 use super::walk::Walk;
-use super::{lower, unsupported};
 use crate::core::id::{Kind, UnitKey, UnitName};
 use crate::core::spec::UnitSpec;
 use std::collections::BTreeMap;
@@ -138,7 +139,12 @@ pub(super) struct Draft {
 /// Reads all files: syntax, keys, values, rules between values, rules between units. A wrong file
 /// spoils no other.
 pub fn load(sources: Vec<Source>) -> Loaded {
-    let mut drafts: Vec<Draft> = sources.into_iter().map(draft).collect();
+    load_for(Purpose::Run, sources)
+}
+
+/// The same for another purpose, which may refuse fewer keys as not supported yet.
+pub fn load_for(purpose: Purpose, sources: Vec<Source>) -> Loaded {
+    let mut drafts: Vec<Draft> = sources.into_iter().map(|s| draft(s, purpose)).collect();
     check::replace(&mut drafts);
     check::across(&mut drafts);
     let mut loaded = Loaded::default();
@@ -201,7 +207,7 @@ fn text_of(content: Content) -> (String, Option<(usize, String)>) {
     }
 }
 
-fn draft(source: Source) -> Draft {
+fn draft(source: Source, purpose: Purpose) -> Draft {
     let is_unit = !matches!(source.content, Content::Absent);
     let parts: Vec<(PathBuf, Content)> = std::iter::once((source.path.clone(), source.content))
         .chain(source.drop_ins.into_iter().map(|drop_in| (drop_in.path, drop_in.content)))
@@ -253,6 +259,7 @@ fn draft(source: Source) -> Draft {
     };
     if is_unit {
         understand(&mut draft, whole);
+        unsupported::refuse(&draft.table, purpose, &mut draft.report);
     }
     draft
 }
@@ -274,5 +281,4 @@ fn understand(draft: &mut Draft, whole: bool) {
     let key = meant.zip(any).map(|(kind, name)| UnitKey::new(kind, name));
     let spec = key.map(|key| lower::lower(&draft.table, key, &mut draft.report));
     draft.spec = spec.filter(|_| kind.is_some() && name.is_some());
-    unsupported::refuse(&draft.table, &mut draft.report);
 }

@@ -37,4 +37,5 @@ pub mod words;
 
 pub use complaint::Complaint;
 pub use diagnose::{Diagnostic, Severity, render};
-pub use load::{Content, DropIn, FileReport, InvalidUnit, Loaded, Source, load};
+pub use load::{Content, DropIn, FileReport, InvalidUnit, Loaded, Source, load, load_for};
+pub use unsupported::Purpose;

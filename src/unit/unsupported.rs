@@ -35,32 +35,59 @@ fn other_driver(node: &Node) -> bool {
     matches!(node.as_text(), Some("journald" | "inherit"))
 }
 
-/// Paths of keys (`*`: every key of the table), and which of their values ask for something.
-const ROWS: &[(&str, Asks)] = &[
-    ("depends_on", not_empty),
-    ("lifecycle.*", always),
-    ("probes.*", always),
-    ("sockets", not_empty),
-    ("ports", not_empty),
-    ("resources.*", always),
-    ("sandbox.no_new_privileges", is_true),
-    ("sandbox.private_tmp", is_true),
-    ("sandbox.private_network", is_true),
-    ("sandbox.capabilities", always),
-    ("sandbox.read_only", not_empty),
-    ("sandbox.read_write", not_empty),
-    ("log.driver", other_driver),
-    ("log.compress", is_true),
+/// What units are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be run, now or later.
+    Run,
+    /// To be simulated: what the controllers decide is there, and nothing is carried out.
+    Simulate,
+}
+
+/// Where a key is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Nobody carries it out. Controllers know it, or have nothing to do with it.
+    Hands,
+    /// Controllers do not know it.
+    Head,
+}
+
+use Missing::{Hands, Head};
+
+/// Paths of keys (`*`: every key of the table), which of their values ask for something, and
+/// where they are missing.
+const ROWS: &[(&str, Asks, Missing)] = &[
+    ("depends_on", not_empty, Head),
+    ("lifecycle.*", always, Hands),
+    ("probes.*", always, Hands),
+    ("probes.liveness.watchdog", always, Head),
+    ("sockets", not_empty, Hands),
+    ("ports", not_empty, Hands),
+    ("resources.*", always, Hands),
+    ("sandbox.no_new_privileges", is_true, Hands),
+    ("sandbox.private_tmp", is_true, Hands),
+    ("sandbox.private_network", is_true, Hands),
+    ("sandbox.capabilities", always, Hands),
+    ("sandbox.read_only", not_empty, Hands),
+    ("sandbox.read_write", not_empty, Hands),
+    ("log.driver", other_driver, Hands),
+    ("log.compress", is_true, Hands),
 ];
 
 /// Refuses what the file asks for and does not get. Keys that are wrong anyway are left alone.
-pub(super) fn refuse(root: &Table, report: &mut Report) {
-    for (path, asks) in ROWS {
+pub(super) fn refuse(root: &Table, purpose: Purpose, report: &mut Report) {
+    let rows = ROWS.iter().filter(|(_, _, missing)| match purpose {
+        Purpose::Run => true,
+        Purpose::Simulate => *missing == Head,
+    });
+    for (path, asks, _) in rows {
         for (full, entry) in lookup(root, path) {
-            let wrong = report
-                .diagnostics
-                .iter()
-                .any(|d| d.key == full && d.severity == super::diagnose::Severity::Error);
+            let wrong = report.diagnostics.iter().any(|d| {
+                let holds = full.strip_prefix(d.key.as_str());
+                let about = holds.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+                about && d.severity == super::diagnose::Severity::Error
+            });
             if !wrong && asks(&entry.node) {
                 let shown = match entry.node.value {
                     Value::Text(ref text) if *path == "log.driver" => {
@@ -84,19 +111,19 @@ pub(super) fn refuse(root: &Table, report: &mut Report) {
 }
 
 fn lookup<'t>(root: &'t Table, path: &str) -> Vec<(String, &'t Entry)> {
-    match path.split_once('.') {
-        None => root.entry(path).map(|entry| (path.to_owned(), entry)).into_iter().collect(),
-        Some((table, key)) => {
-            let entries = root
-                .get(table)
-                .and_then(Node::as_table)
-                .map(|t| t.entries.as_slice())
-                .unwrap_or_default();
-            entries
-                .iter()
-                .filter(|entry| key == "*" || entry.key == key)
-                .map(|entry| (format!("{table}.{}", entry.key), entry))
-                .collect()
-        }
+    let (table, key) = match path.rsplit_once('.') {
+        None => return root.entry(path).map(|e| (path.to_owned(), e)).into_iter().collect(),
+        Some(parts) => parts,
+    };
+    let mut inner = Some(root);
+    for step in table.split('.') {
+        inner = inner.and_then(|t| t.get(step)).and_then(Node::as_table);
     }
+    inner
+        .map(|t| t.entries.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .filter(|entry| key == "*" || entry.key == key)
+        .map(|entry| (format!("{table}.{}", entry.key), entry))
+        .collect()
 }

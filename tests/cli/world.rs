@@ -310,6 +310,8 @@ impl Engine {
             | Action::Drop { .. }
             | Action::InstanceGone { .. }
             | Action::UnitGone { .. }
+            | Action::Hook(_)
+            | Action::Probe(_)
             | Action::ShutdownComplete => Vec::new(),
         }
     }

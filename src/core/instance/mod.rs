@@ -1,33 +1,35 @@
-//! The life of one instance: init steps, start, restart with back-off, the stop ladder.
+//! The life of one instance: init steps, start, hooks and probes, restart with back-off, the stop
+//! ladder.
 //!
 //! Responsible for the state machine `step(input)`; every pair of state and input is decided in a
-//! match without a wildcard over states. What is not true in a state cannot be read in it: process
+//! match without a wildcard over states. `health` is the way from a start to ready, `stop` the way
+//! to the end. What is not true in a state cannot be read in it: process
 //! numbers, deadlines and reasons are inside the variants. Must not know controllers, units'
 //! specs beyond the template, or the outside world: it answers with [`Effect`]s.
 
+mod health;
+#[cfg(test)]
+mod health_tests;
 pub mod probe;
 #[cfg(test)]
 mod probe_tests;
 pub mod restart;
+pub mod stop;
 #[cfg(test)]
 mod tests;
 
-use super::action::Step;
+use super::action::{Hook, Step};
 use super::event::Exit;
 use super::id::{InstanceId, UnitKey};
-use super::report::{Field, Reason, Severity};
+use super::report::{Field, Reason};
 use super::spec::{InstanceTemplate, RestartPolicy};
-use super::time::{Millis, Mono, Now, Wall};
+use super::time::{Mono, Now, Wall};
 use super::workload::{Identity, Note, Phase, SetId};
+use probe::{Answer, Probes};
 use restart::{Streak, Verdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// How long SIGKILL may take before people are told that something does not die, and SIGKILL is
-/// sent again. Doubles each time, up to [`KILL_RETRY_MAX`].
-pub const KILL_RETRY: Millis = Millis::from_secs(10);
-/// The longest pause between two SIGKILLs to a tree that does not die.
-pub const KILL_RETRY_MAX: Millis = Millis::from_secs(600);
+use stop::{Rung, Then};
 
 /// The exit code that stands for a program that could not be started, as in POSIX shells.
 pub const START_FAILED: i32 = 127;
@@ -93,6 +95,17 @@ pub enum State {
         /// Its process.
         pid: u32,
     },
+    /// The main program runs, and its `post_start` hook has not returned yet.
+    PostStart {
+        /// Its process.
+        pid: u32,
+        /// Since when.
+        since: Mono,
+        /// The same by the wall clock.
+        since_wall: Wall,
+        /// When the hook counts as failed.
+        until: Mono,
+    },
     /// The main program runs.
     Running {
         /// Its process.
@@ -103,15 +116,18 @@ pub enum State {
         since_wall: Wall,
         /// Since when it does its work; `None`: not yet, or not at the moment.
         ready_since: Option<Mono>,
+        /// Its probes, if it has any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        probes: Option<Box<Probes>>,
     },
-    /// It was asked to end; its process, or what that left behind, still lives.
+    /// It is being stopped; its process, or what that left behind, still lives.
     Stopping {
         /// The process, once it is known.
         pid: Option<u32>,
-        /// When SIGKILL is due (again).
-        kill_at: Mono,
-        /// How often SIGKILL was sent.
-        kills: u32,
+        /// How far that has come.
+        rung: Rung,
+        /// What follows.
+        then: Then,
     },
     /// It waits before the next start.
     Backoff {
@@ -168,6 +184,12 @@ pub struct Instance {
     pub state: State,
 }
 
+/// How a running program stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    ready_since: Option<Mono>,
+}
+
 /// What can happen to an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
@@ -190,6 +212,24 @@ pub enum Input<'a> {
         /// When.
         at: Mono,
     },
+    /// A probe was answered, or the program said by itself what the probe is about.
+    Probed {
+        /// Which probe.
+        kind: probe::Kind,
+        /// It was asked for.
+        asked: bool,
+        /// The answer.
+        answer: Answer,
+        /// Why, for people.
+        message: &'a str,
+    },
+    /// A hook has returned.
+    HookDone {
+        /// Which.
+        hook: Hook,
+        /// How it failed, if it did.
+        failure: Option<&'a str>,
+    },
     /// Its deadline has come.
     Tick,
     /// It is to go for good.
@@ -211,6 +251,10 @@ pub enum Effect {
     Terminate(i32),
     /// Kill the tree of this generation.
     Kill,
+    /// Ask this probe about the process of this generation.
+    Probe(probe::Kind),
+    /// Run this hook for the process of this generation.
+    Hook(Hook),
     /// Tell people.
     Tell(Note),
     /// It is gone for good.
@@ -228,6 +272,7 @@ impl Instance {
         match self.state {
             State::Starting { .. }
             | State::Init { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. } => true,
             State::Pending { .. }
@@ -241,7 +286,9 @@ impl Instance {
     /// Its process, if it is known.
     pub fn pid(&self) -> Option<u32> {
         match self.state {
-            State::Init { pid, .. } | State::Running { pid, .. } => Some(pid),
+            State::Init { pid, .. } | State::PostStart { pid, .. } | State::Running { pid, .. } => {
+                Some(pid)
+            }
             State::Stopping { pid, .. } => pid,
             State::Pending { .. }
             | State::Starting { .. }
@@ -254,13 +301,13 @@ impl Instance {
 
     /// When it wants to be looked at again.
     pub fn deadline(&self) -> Option<Mono> {
-        match self.state {
-            State::Stopping { kill_at, .. } => Some(kill_at),
-            State::Backoff { until, .. } => Some(until),
+        match &self.state {
+            State::Stopping { rung, .. } => Some(rung.due()),
+            State::PostStart { until, .. } | State::Backoff { until, .. } => Some(*until),
+            State::Running { probes, .. } => probes.as_ref()?.next_question(),
             State::Pending { .. }
             | State::Starting { .. }
             | State::Init { .. }
-            | State::Running { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => None,
@@ -269,11 +316,18 @@ impl Instance {
 
     /// Since when it is ready.
     pub fn ready_since(&self) -> Option<Mono> {
+        self.standing()?.ready_since
+    }
+
+    /// How its program stands, while it runs. As long as that stays the same, its probes only
+    /// went on counting.
+    pub fn standing(&self) -> Option<Standing> {
         match self.state {
-            State::Running { ready_since, .. } => ready_since,
+            State::Running { ready_since, .. } => Some(Standing { ready_since }),
             State::Pending { .. }
             | State::Starting { .. }
             | State::Init { .. }
+            | State::PostStart { .. }
             | State::Stopping { .. }
             | State::Backoff { .. }
             | State::Succeeded
@@ -294,7 +348,9 @@ impl Instance {
                 Program::Main if self.restarts == 0 && self.last_end.is_none() => Phase::Pending,
                 Program::Main => Phase::Running,
             },
-            State::Running { .. } | State::Stopping { .. } => Phase::Running,
+            State::PostStart { .. } | State::Running { .. } | State::Stopping { .. } => {
+                Phase::Running
+            }
         }
     }
 
@@ -305,6 +361,13 @@ impl Instance {
             Input::Spawned { pid } => self.spawned(now, pid, effects),
             Input::SpawnFailed { message } => self.spawn_failed(now, message, effects),
             Input::Exited { exit, at } => self.exited(now, exit, at, effects),
+            Input::Probed { kind, asked, answer, message } => {
+                self.probed(now, asked, (kind, answer), message, effects);
+            }
+            Input::HookDone { hook, failure } => match hook {
+                Hook::PostStart => self.post_start_done(now, failure, effects),
+                Hook::PreStop => self.pre_stop_done(now, failure, effects),
+            },
             Input::Tick => self.tick(now, effects),
             Input::Leave => {
                 self.leaving = true;
@@ -328,6 +391,7 @@ impl Instance {
             State::Pending { .. }
             | State::Starting { .. }
             | State::Init { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Backoff { .. }
@@ -358,25 +422,14 @@ impl Instance {
                 self.last_failure = None;
             }
             State::Starting { program: Program::Main } => {
-                self.state = State::Running {
-                    pid,
-                    since: now.mono,
-                    since_wall: now.wall,
-                    // Without a readiness probe an instance is ready once it is started
-                    // (prober/results: no worker, no verdict, `ContainerStatus.Ready` = started).
-                    ready_since: Some(now.mono),
-                };
                 self.last_failure = None;
-                effects.push(Effect::Tell(
-                    Note::normal(Reason::InstanceStarted, format!("started as process {pid}"))
-                        .with_int("pid", pid),
-                ));
-                effects.push(Effect::Tell(Note::normal(Reason::InstanceReady, "ready")));
+                self.started(now, pid, effects);
             }
             // The wish to stop came first; the runner has the stop signal already.
             State::Stopping { pid: known, .. } => *known = Some(pid),
             State::Pending { .. }
             | State::Init { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Backoff { .. }
             | State::Succeeded
@@ -396,9 +449,10 @@ impl Instance {
                 self.last_end = Some(End { exit, at: now.mono, wall: now.wall });
                 self.after_end(now, program, exit, now.mono, message, effects);
             }
-            State::Stopping { .. } => self.stopped(now, effects),
+            State::Stopping { .. } => self.stopped(now, Then::Wish, None, effects),
             State::Pending { .. }
             | State::Init { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Backoff { .. }
             | State::Succeeded
@@ -417,15 +471,12 @@ impl Instance {
             State::Init { step, .. } => {
                 self.program_ended(now, Program::Init(step), exit, at, wall, effects);
             }
-            State::Running { .. } => {
+            State::PostStart { .. } | State::Running { .. } => {
                 self.program_ended(now, Program::Main, exit, at, wall, effects);
             }
-            State::Stopping { .. } => {
+            State::Stopping { then, .. } => {
                 self.last_end = Some(End { exit, at, wall });
-                // However it ends, it was asked to: nobody need worry.
-                let note = exit_note(exit, None);
-                effects.push(Effect::Tell(Note { severity: Severity::Normal, ..note }));
-                self.stopped(now, effects);
+                self.stopped(now, then, Some((exit, at, wall)), effects);
             }
             State::Pending { .. }
             | State::Backoff { .. }
@@ -513,86 +564,17 @@ impl Instance {
                 let program = *program;
                 self.start_again(now, program, effects);
             }
-            State::Stopping { kill_at, kills, .. } if *kill_at <= now.mono => {
-                let pause = Millis(KILL_RETRY.0 << (*kills).min(10)).min(KILL_RETRY_MAX);
-                let message = if *kills == 0 {
-                    format!(
-                        "did not end within {}, killed",
-                        self.template.process.termination_grace_period
-                    )
-                } else {
-                    "still there after SIGKILL: it hangs in the kernel; killed again".to_owned()
-                };
-                *kills = kills.saturating_add(1);
-                *kill_at = now.mono.plus(pause);
-                effects.push(Effect::Kill);
-                effects.push(Effect::Tell(Note::warning(Reason::InstanceKilled, message)));
-            }
+            State::PostStart { .. } => self.post_start_late(now, effects),
+            State::Running { .. } => self.heed(now, effects),
+            State::Stopping { .. } => self.next_rung(now, effects),
             State::Pending { .. }
             | State::Starting { .. }
             | State::Init { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
             | State::Backoff { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => {}
         }
-    }
-
-    /// Begins to stop: for good, for a while, or to start again, as the flags say in the end.
-    fn stop(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        match self.state {
-            State::Starting { .. } | State::Init { .. } | State::Running { .. } => {
-                let pid = self.pid();
-                let grace = self.template.process.termination_grace_period;
-                self.state = State::Stopping { pid, kill_at: now.mono.plus(grace), kills: 0 };
-                effects.push(Effect::Tell(Note::normal(
-                    Reason::InstanceStopping,
-                    format!("asked to end, killed after {grace}"),
-                )));
-                effects.push(Effect::Terminate(self.template.process.stop_signal));
-            }
-            State::Stopping { .. } => {}
-            State::Pending { .. }
-            | State::Backoff { .. }
-            | State::Succeeded
-            | State::Failed { .. }
-            | State::GaveUp => {
-                if self.leaving {
-                    effects.push(Effect::Gone);
-                } else if self.held
-                    && matches!(
-                        self.state,
-                        State::Pending { .. } | State::Backoff { .. } | State::GaveUp
-                    )
-                {
-                    self.rest();
-                }
-            }
-        }
-    }
-
-    /// Nothing of it lives any more, as was wished.
-    fn stopped(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.leaving {
-            effects.push(Effect::Gone);
-        } else if self.held {
-            self.rest();
-        } else {
-            self.streak = Streak::default();
-            self.initialised = false;
-            self.restarts = self.restarts.saturating_add(1);
-            self.streak.restarted(&self.template.restart, now.mono);
-            let program = self.next_program();
-            self.spawn(program, effects);
-        }
-    }
-
-    fn rest(&mut self) {
-        self.state = State::Pending { why: Waiting::Held };
-        self.streak = Streak::default();
-        self.initialised = false;
     }
 
     fn release(&mut self, effects: &mut Vec<Effect>) {
@@ -608,6 +590,7 @@ impl Instance {
             State::Stopping { .. }
             | State::Starting { .. }
             | State::Init { .. }
+            | State::PostStart { .. }
             | State::Running { .. }
             | State::Succeeded
             | State::Failed { .. } => {}
@@ -617,11 +600,13 @@ impl Instance {
     fn restart(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.held = false;
         match self.state {
-            State::Starting { .. } | State::Init { .. } | State::Running { .. } => {
-                self.stop(now, effects);
-            }
+            State::Starting { .. }
+            | State::Init { .. }
+            | State::PostStart { .. }
+            | State::Running { .. }
+            | State::Stopping { .. } => self.stop(now, effects),
             State::Pending { .. } | State::Backoff { .. } | State::GaveUp => self.release(effects),
-            State::Stopping { .. } | State::Succeeded | State::Failed { .. } => {}
+            State::Succeeded | State::Failed { .. } => {}
         }
     }
 }

@@ -2,23 +2,41 @@
 //!
 //! Responsible for the rules of `pkg/kubelet/prober/worker.go` (`doProbe`) and
 //! `prober_manager.go` (`UpdatePodStatus`): thresholds, the startup probe as a gate, the verdict
-//! before the first answer, silence while stopping. Must not ask anything itself, read a clock,
-//! or start and stop processes: it says when a question is due and what an answer leads to.
+//! before the first answer. Must not ask anything itself, read a clock, or start and stop
+//! processes: it says when a question is due and what an answer leads to.
 //!
-//! [`Probes`] belongs to one start of the program. A new start makes new ones with the next
-//! generation, so counts begin anew and an answer about the process before is told apart.
+//! [`Probes`] belongs to one running process: they begin with it, and there are none any more once
+//! it was asked to end or has ended. Answers about the process before never get here, since the
+//! core drops what comes from an earlier start.
 //!
-//! Where Kubernetes' timing is an accident of its ticker: the first question comes exactly
-//! `initial_delay` after the process's start, not at the first tick after that.
+//! Two things differ from Kubernetes. The first question comes exactly `initial_delay` after the
+//! process's start, where Kubernetes waits for the next tick of its ticker. And an instance that
+//! was asked to end is not ready and is asked nothing, where Kubernetes goes on with readiness:
+//! nobody is to be sent to a server that is on its way out.
 
 use crate::core::spec::{InstanceTemplate, ProbeHandler, ProbeSpec};
 use crate::core::time::{Millis, Mono};
+use serde::{Deserialize, Serialize};
 
 /// The shortest period that is kept, so that a rhythm has steps. Unit files ask for more.
 const PERIOD_MIN: Millis = Millis(1);
 
+impl ProbeHandler {
+    /// The program speaks by itself and is not asked.
+    pub fn is_pushed(&self) -> bool {
+        match self {
+            ProbeHandler::Notify | ProbeHandler::Log(_) => true,
+            ProbeHandler::Exec(_)
+            | ProbeHandler::Http(_)
+            | ProbeHandler::Tcp(_)
+            | ProbeHandler::Unix(_) => false,
+        }
+    }
+}
+
 /// What a probe is for, in the order in which questions are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Gates the other two.
     Startup,
@@ -29,6 +47,39 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word in unit files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Startup => "startup",
+            Kind::Readiness => "readiness",
+            Kind::Liveness => "liveness",
+        }
+    }
+
+    /// Its probe in a template.
+    pub fn spec(self, template: &InstanceTemplate) -> Option<&ProbeSpec> {
+        match self {
+            Kind::Startup => template.startup.as_ref(),
+            Kind::Readiness => template.readiness.as_ref(),
+            Kind::Liveness => template.liveness.as_ref(),
+        }
+    }
+
+    /// The words of a probe that runs a command; empty for others.
+    pub fn command(self, template: &InstanceTemplate) -> &[String] {
+        match self.spec(template).map(|spec| &spec.handler) {
+            Some(ProbeHandler::Exec(words)) => words,
+            Some(
+                ProbeHandler::Http(_)
+                | ProbeHandler::Tcp(_)
+                | ProbeHandler::Unix(_)
+                | ProbeHandler::Notify
+                | ProbeHandler::Log(_),
+            )
+            | None => &[],
+        }
+    }
+
     /// What holds before the first verdict (`worker.go` `newWorker`).
     const fn initial(self) -> Verdict {
         match self {
@@ -48,7 +99,8 @@ impl Kind {
 }
 
 /// One answer to a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// As it should be.
     Success,
@@ -59,7 +111,8 @@ pub enum Answer {
 }
 
 /// What holds after enough equal answers in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing yet.
     Unknown,
@@ -70,7 +123,7 @@ pub enum Verdict {
 }
 
 /// Counts the answers of one probe about one process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     kind: Kind,
     success_threshold: u32,
@@ -121,15 +174,15 @@ impl Counter {
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
-}
 
-/// What is to be asked. It comes back with its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// For which probe.
-    pub kind: Kind,
-    /// About which start of the program.
-    pub generation: u64,
+    /// Whether the last answer was the one that reached its threshold.
+    fn has_just_decided(&self) -> bool {
+        match self.last {
+            Some(Answer::Success) => self.run == self.success_threshold,
+            Some(Answer::Failure) => self.run == self.failure_threshold,
+            Some(Answer::Error) | None => false,
+        }
+    }
 }
 
 /// What an answer leads to.
@@ -147,7 +200,7 @@ pub enum Change {
 }
 
 /// One probe: its count and its rhythm.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Probe {
     counter: Counter,
     /// The first question is due then, the others whole periods later.
@@ -155,10 +208,15 @@ struct Probe {
     period: Millis,
     /// When the next question is due.
     due: Mono,
-    /// A question is under way: there is never a second one.
+    /// A question is under way: there is never a second one. Not remembered over the end of the
+    /// daemon, with which the question ends too.
+    #[serde(skip)]
     asked: bool,
     /// The program speaks by itself (`notify`, `log`); it is not asked.
     pushed: bool,
+    /// Why its last answer was not a good one, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    complaint: Option<String>,
 }
 
 impl Probe {
@@ -170,13 +228,8 @@ impl Probe {
             period: spec.period.max(PERIOD_MIN),
             due: first,
             asked: false,
-            pushed: match spec.handler {
-                ProbeHandler::Notify | ProbeHandler::Log(_) => true,
-                ProbeHandler::Exec(_)
-                | ProbeHandler::Http(_)
-                | ProbeHandler::Tcp(_)
-                | ProbeHandler::Unix(_) => false,
-            },
+            pushed: spec.handler.is_pushed(),
+            complaint: None,
         }
     }
 
@@ -187,49 +240,32 @@ impl Probe {
     }
 }
 
-/// How the process is doing, as far as its probes are concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Running,
-    /// It was asked to end.
-    Stopping,
-    Ended,
-}
-
-/// The probes of one start of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The probes of a running process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probes {
-    generation: u64,
-    life: Life,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     startup: Option<Probe>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     readiness: Option<Probe>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     liveness: Option<Probe>,
 }
 
 impl Probes {
-    /// The probes of a process that runs `since` then and is the program's start number
-    /// `generation`.
-    pub fn new(template: &InstanceTemplate, generation: u64, since: Mono) -> Probes {
-        let probe = |kind: Kind, spec: &Option<ProbeSpec>| {
-            spec.as_ref().map(|spec| Probe::new(kind, spec, since))
+    /// The probes of a process that runs `since` then; `None` if the template has none.
+    pub fn new(template: &InstanceTemplate, since: Mono) -> Option<Probes> {
+        let probe = |kind: Kind| kind.spec(template).map(|spec| Probe::new(kind, spec, since));
+        let probes = Probes {
+            startup: probe(Kind::Startup),
+            readiness: probe(Kind::Readiness),
+            liveness: probe(Kind::Liveness),
         };
-        Probes {
-            generation,
-            life: Life::Running,
-            startup: probe(Kind::Startup, &template.startup),
-            readiness: probe(Kind::Readiness, &template.readiness),
-            liveness: probe(Kind::Liveness, &template.liveness),
-        }
+        KINDS.into_iter().any(|kind| probes.probe(kind).is_some()).then_some(probes)
     }
 
-    /// Whether it counts as started: without a startup probe, at once; while it is stopped its
-    /// startup probe is taken for good (`isContainerStarted`).
+    /// Whether it counts as started: without a startup probe, at once (`isContainerStarted`).
     pub fn started(&self) -> bool {
-        match self.life {
-            Life::Running => self.startup.as_ref().is_none_or(is_good),
-            Life::Stopping => true,
-            Life::Ended => false,
-        }
+        self.startup.as_ref().is_none_or(is_good)
     }
 
     /// Whether the program does its work: started, and good by its readiness probe if it has one
@@ -244,8 +280,7 @@ impl Probes {
     }
 
     /// The questions that are due. They are taken for asked; each is to be answered once.
-    pub fn ask(&mut self, now: Mono) -> Vec<Question> {
-        let generation = self.generation;
+    pub fn ask(&mut self, now: Mono) -> Vec<Kind> {
         let mut questions = Vec::new();
         for kind in KINDS {
             if self.due(kind).is_none_or(|due| due > now) {
@@ -254,49 +289,48 @@ impl Probes {
             if let Some(probe) = self.probe_mut(kind) {
                 probe.asked = true;
                 probe.due = probe.tick(now.plus(Millis(1)));
-                questions.push(Question { kind, generation });
+                questions.push(kind);
             }
         }
         questions
     }
 
-    /// Takes an answer. One about another start of the program, or to no question, is nothing.
-    pub fn answer(&mut self, question: Question, answer: Answer, now: Mono) -> Option<Change> {
-        if question.generation != self.generation || self.silent(question.kind) {
-            return None;
-        }
-        let probe = self.probe_mut(question.kind)?;
-        if !std::mem::take(&mut probe.asked) {
-            return None;
-        }
-        self.count(question.kind, answer, now)
-    }
-
-    /// Takes what the program said by itself, for a probe that is not asked. It may come before
-    /// the startup probe has succeeded and is kept: it is not said twice.
-    pub fn told(
-        &mut self,
-        kind: Kind,
-        generation: u64,
-        answer: Answer,
-        now: Mono,
-    ) -> Option<Change> {
-        if generation != self.generation || self.silent(kind) || !self.probe_mut(kind)?.pushed {
+    /// Takes an answer. One to no question is nothing.
+    pub fn answer(&mut self, kind: Kind, answer: Answer, now: Mono) -> Option<Change> {
+        if !std::mem::take(&mut self.probe_mut(kind)?.asked) {
             return None;
         }
         self.count(kind, answer, now)
     }
 
-    /// The process was asked to end: startup and liveness fall silent for good, readiness goes on.
-    pub fn stop(&mut self) {
-        if self.life == Life::Running {
-            self.life = Life::Stopping;
+    /// Takes what the program said by itself, for a probe that is not asked. It may come before
+    /// the startup probe has succeeded and is kept: it is not said twice.
+    pub fn told(&mut self, kind: Kind, answer: Answer, now: Mono) -> Option<Change> {
+        if !self.probe_mut(kind)?.pushed {
+            return None;
         }
+        self.count(kind, answer, now)
     }
 
-    /// The process has ended: nothing is asked, and it is not ready.
-    pub fn end(&mut self) {
-        self.life = Life::Ended;
+    /// Keeps why this probe was not answered well the last time it was, if it was not. Returns
+    /// whether that is news: another complaint than before, or the one that decides.
+    pub fn note(&mut self, kind: Kind, complaint: Option<&str>) -> bool {
+        let Some(probe) = self.probe_mut(kind) else { return false };
+        let other = probe.complaint.as_deref() != complaint;
+        if other {
+            probe.complaint = complaint.map(str::to_owned);
+        }
+        complaint.is_some() && (other || probe.counter.has_just_decided())
+    }
+
+    /// Why it is not ready, for people.
+    pub fn why_not_ready(&self) -> String {
+        let gate = if self.started() { Kind::Readiness } else { Kind::Startup };
+        let word = gate.as_str();
+        match self.probe(gate).and_then(|probe| probe.complaint.as_deref()) {
+            Some(complaint) => format!("not ready: {word} probe: {complaint}"),
+            None => format!("not ready: its {word} probe has not succeeded yet"),
+        }
     }
 
     fn count(&mut self, kind: Kind, answer: Answer, now: Mono) -> Option<Change> {
@@ -341,17 +375,8 @@ impl Probes {
             Kind::Readiness | Kind::Liveness => !self.started(),
         };
         self.probe(kind)
-            .filter(|p| !(gated || self.silent(kind) || p.pushed || p.asked || p.counter.held))
+            .filter(|p| !(gated || p.pushed || p.asked || p.counter.held))
             .map(|probe| probe.due)
-    }
-
-    /// Neither asked nor listened to any more.
-    fn silent(&self, kind: Kind) -> bool {
-        match self.life {
-            Life::Running => false,
-            Life::Stopping => kind.kills(),
-            Life::Ended => true,
-        }
     }
 
     fn probe(&self, kind: Kind) -> Option<&Probe> {

@@ -2,15 +2,13 @@
 //! `pkg/kubelet/prober` where nothing else is said.
 
 use super::State;
-use super::probe::{Answer, Change, Counter, Kind, Probes, Question, Verdict};
+use super::probe::{Answer, Change, Counter, Kind, Probes, Verdict};
 use super::tests::instance;
 use crate::core::spec::{InstanceTemplate, ProbeHandler, ProbeSpec, RestartPolicy};
 use crate::core::time::{Millis, Mono};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
-
-const GENERATION: u64 = 7;
 
 fn spec(delay: u64, period: u64, failure_threshold: u32, success_threshold: u32) -> ProbeSpec {
     ProbeSpec {
@@ -108,7 +106,7 @@ struct World {
     probes: Probes,
     answers: BTreeMap<char, Vec<char>>,
     /// Questions under way, by the second of their answer.
-    pending: Vec<(u64, Question)>,
+    pending: Vec<(u64, Kind)>,
     trace: String,
 }
 
@@ -130,7 +128,7 @@ impl World {
             answers.insert(words[0].chars().next().unwrap(), reversed);
         }
         World {
-            probes: Probes::new(&template, GENERATION, Mono(0)),
+            probes: Probes::new(&template, Mono(0)).unwrap_or_default(),
             answers,
             pending: Vec::new(),
             trace: String::new(),
@@ -142,11 +140,11 @@ impl World {
         write!(self.trace, "{space}{at}{what}").unwrap();
     }
 
-    fn answer(&mut self, at: u64, question: Question) {
-        let left = self.answers.get_mut(&letter(question.kind)).unwrap();
+    fn answer(&mut self, at: u64, kind: Kind) {
+        let left = self.answers.get_mut(&letter(kind)).unwrap();
         let answer = if left.len() > 1 { left.pop() } else { left.last().copied() };
         let now = Mono(at * 1_000);
-        match self.probes.answer(question, answer_of(answer.unwrap()), now) {
+        match self.probes.answer(kind, answer_of(answer.unwrap()), now) {
             None => {}
             Some(Change::Started) => self.tell(at, "started"),
             Some(Change::Ready) => self.tell(at, "ready"),
@@ -156,26 +154,18 @@ impl World {
     }
 
     /// Second by second: answers that are due, then questions, which are answered `takes` later.
-    fn run(&mut self, takes: u64, stop: Option<u64>, end: Option<u64>, until: u64) {
+    fn run(&mut self, takes: u64, until: u64) {
         for at in 0..=until {
             let now = Mono(at * 1_000);
-            if stop == Some(at) {
-                self.tell(at, "stop");
-                self.probes.stop();
-            }
-            if end == Some(at) {
-                self.tell(at, "end");
-                self.probes.end();
-            }
             let (due, later) = self.pending.drain(..).partition(|(when, _)| *when <= at);
             self.pending = later;
-            let due: Vec<(u64, Question)> = due;
+            let due: Vec<(u64, Kind)> = due;
             for (_, question) in due {
                 self.answer(at, question);
             }
             while self.probes.next_question().is_some_and(|due| due <= now) {
                 for question in self.probes.ask(now) {
-                    self.tell(at, &letter(question.kind).to_string());
+                    self.tell(at, &letter(question).to_string());
                     match takes {
                         0 => self.answer(at, question),
                         _ => self.pending.push((at + takes, question)),
@@ -188,46 +178,26 @@ impl World {
 
 #[test]
 fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
-    // The rule, the probes, how long an answer takes, when it is stopped and ends, until when to
-    // look (all in seconds), and what happens.
-    type Row = (&'static str, &'static str, u64, Option<u64>, Option<u64>, u64, &'static str);
+    // The rule, the probes, how long an answer takes, until when to look (all in seconds), and
+    // what happens.
+    type Row = (&'static str, &'static str, u64, u64, &'static str);
     let rows: &[Row] = &[
-        ("no probe: nothing is asked", "", 0, None, None, 99, ""),
-        (
-            "worker.go run: at once, then each period",
-            "R 0 10 3 1 S",
-            0,
-            None,
-            None,
-            25,
-            "0R 0ready 10R 20R",
-        ),
-        ("doProbe: InitialDelaySeconds", "R 15 10 3 1 S", 0, None, None, 40, "15R 15ready 25R 35R"),
-        ("doProbe: InitialDelaySeconds", "L 7 5 1 1 SF", 0, None, None, 40, "7L 12L 12kill-L"),
+        ("no probe: nothing is asked", "", 0, 99, ""),
+        ("worker.go run: at once, then each period", "R 0 10 3 1 S", 0, 25, "0R 0ready 10R 20R"),
+        ("doProbe: InitialDelaySeconds", "R 15 10 3 1 S", 0, 40, "15R 15ready 25R 35R"),
+        ("doProbe: InitialDelaySeconds", "L 7 5 1 1 SF", 0, 40, "7L 12L 12kill-L"),
         (
             "doProbe: not Started gates the others",
             "U 0 10 3 1 FFS, R 0 10 3 1 S, L 0 10 3 1 S",
             0,
-            None,
-            None,
             30,
             "0U 10U 20U 20started 20R 20ready 20L 30R 30L",
         ),
-        (
-            "doProbe: Started ends the startup probe",
-            "U 0 5 3 1 S",
-            0,
-            None,
-            None,
-            99,
-            "0U 0started",
-        ),
+        ("doProbe: Started ends the startup probe", "U 0 5 3 1 S", 0, 99, "0U 0started"),
         (
             "UpdatePodStatus: manualTriggerCh for readiness, the ticker for liveness",
             "U 0 7 3 1 FFS, R 0 10 3 1 S, L 0 10 3 1 S",
             0,
-            None,
-            None,
             30,
             "0U 7U 14U 14started 14R 14ready 20R 20L 30R 30L",
         ),
@@ -235,8 +205,6 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: the delay counts from the process's start",
             "U 0 5 3 1 S, R 12 10 3 1 S, L 3 10 3 1 S",
             0,
-            None,
-            None,
             25,
             "0U 0started 3L 12R 12ready 13L 22R 23L",
         ),
@@ -244,8 +212,6 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: a delay that is over when the gate opens",
             "U 0 20 3 1 FS, R 5 10 3 1 S",
             0,
-            None,
-            None,
             30,
             "0U 20U 20started 20R 20ready 25R",
         ),
@@ -253,8 +219,6 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: startup fails",
             "U 0 10 2 1 F, R 0 10 3 1 S, L 0 10 3 1 S",
             0,
-            None,
-            None,
             60,
             "0U 10U 10kill-U",
         ),
@@ -262,8 +226,6 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: startup fails, an error between",
             "U 0 10 2 1 FEF",
             0,
-            None,
-            None,
             60,
             "0U 10U 20U 20kill-U",
         ),
@@ -271,8 +233,6 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: liveness on hold, readiness goes on",
             "R 0 10 3 1 S, L 0 10 2 1 F",
             0,
-            None,
-            None,
             30,
             "0R 0ready 0L 10R 10L 10kill-L 20R 30R",
         ),
@@ -280,8 +240,6 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: readiness fails, nothing is killed",
             "R 0 10 2 1 SFFS",
             0,
-            None,
-            None,
             35,
             "0R 0ready 10R 20R 20unready 30R 30ready",
         ),
@@ -289,8 +247,6 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: below the threshold nothing is told",
             "R 0 10 3 1 SFFSFFS",
             0,
-            None,
-            None,
             60,
             "0R 0ready 10R 20R 30R 40R 50R 60R",
         ),
@@ -298,80 +254,14 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "doProbe: success threshold",
             "R 0 10 3 3 SSFSSS",
             0,
-            None,
-            None,
             50,
             "0R 10R 20R 30R 40R 50R 50ready",
         ),
-        (
-            "doProbe: err, throw away the result",
-            "R 0 10 1 1 ES",
-            0,
-            None,
-            None,
-            10,
-            "0R 10R 10ready",
-        ),
-        (
-            "doProbe: DeletionTimestamp, readiness goes on",
-            "R 0 10 1 1 SF, L 0 10 1 1 SF",
-            0,
-            Some(5),
-            None,
-            25,
-            "0R 0ready 0L 5stop 10R 10unready 20R",
-        ),
-        (
-            "doProbe: DeletionTimestamp, a liveness answer under way",
-            "L 0 10 1 1 F",
-            3,
-            Some(2),
-            None,
-            25,
-            "0L 2stop",
-        ),
-        (
-            "doProbe: DeletionTimestamp, startup reports success",
-            "U 0 10 3 1 F, R 2 10 3 1 S",
-            0,
-            Some(5),
-            None,
-            15,
-            "0U 5stop 5R 5ready 12R",
-        ),
-        (
-            "doProbe: DeletionTimestamp, a startup answer under way",
-            "U 0 10 1 1 F",
-            8,
-            Some(5),
-            None,
-            25,
-            "0U 5stop",
-        ),
-        (
-            "doProbe: Running is nil",
-            "R 0 10 1 1 S, L 0 10 1 1 F",
-            5,
-            None,
-            Some(3),
-            25,
-            "0R 0L 3end",
-        ),
-        (
-            "doProbe: Running is nil, also after a stop",
-            "R 0 10 1 1 S",
-            0,
-            Some(4),
-            Some(12),
-            40,
-            "0R 0ready 4stop 10R 12end",
-        ),
+        ("doProbe: err, throw away the result", "R 0 10 1 1 ES", 0, 10, "0R 10R 10ready"),
         (
             "worker.go run: one question at a time, then the tick that was missed",
             "R 0 5 3 1 S",
             12,
-            None,
-            None,
             30,
             "0R 12ready 12R 24R",
         ),
@@ -379,160 +269,69 @@ fn questions_are_asked_in_their_rhythm_and_answers_have_their_consequences() {
             "worker.go run: the ticker keeps its rhythm",
             "R 0 10 3 1 S",
             12,
-            None,
-            None,
             35,
             "0R 12ready 12R 24R",
         ),
-        (
-            "worker.go run: an answer within the period",
-            "R 0 10 3 1 S",
-            4,
-            None,
-            None,
-            24,
-            "0R 4ready 10R 20R",
-        ),
+        ("worker.go run: an answer within the period", "R 0 10 3 1 S", 4, 24, "0R 4ready 10R 20R"),
         (
             "worker.go run: a worker for each probe",
             "R 0 10 3 1 S, L 1 3 3 1 S",
             2,
-            None,
-            None,
             10,
             "0R 1L 2ready 4L 7L 10R 10L",
         ),
-        ("wsup: no period of nothing", "R 0 0 1 1 S", 1, None, None, 2, "0R 1ready 1R 2R"),
+        ("wsup: no period of nothing", "R 0 0 1 1 S", 1, 2, "0R 1ready 1R 2R"),
     ];
-    for (rule, probes, takes, stop, end, until, want) in rows {
+    for (rule, probes, takes, until, want) in rows {
         let mut world = World::new(probes);
-        world.run(*takes, *stop, *end, *until);
+        world.run(*takes, *until);
         assert_eq!(world.trace, *want, "{rule}: {probes}");
     }
 }
 
 #[test]
 fn started_and_ready() {
-    // The rule, the probes, when it is stopped and ends; then whether it is started, and ready.
-    type Row = (&'static str, &'static str, Option<u64>, Option<u64>, bool, bool);
+    // The rule, the probes; then whether it is started, and ready.
+    type Row = (&'static str, &'static str, bool, bool);
     let rows: &[Row] = &[
-        (
-            "isContainerStarted: no startup probe; ready without a readiness probe",
-            "",
-            None,
-            None,
-            true,
-            true,
-        ),
-        ("UpdatePodStatus: liveness has no say", "L 0 10 1 1 F", None, None, true, true),
-        (
-            "UpdatePodStatus: not ready before the first success",
-            "R 20 10 1 1 S",
-            None,
-            None,
-            true,
-            false,
-        ),
-        ("UpdatePodStatus: ready by its probe", "R 0 10 1 1 S", None, None, true, true),
-        ("UpdatePodStatus: not ready by its probe", "R 0 10 1 1 F", None, None, true, false),
-        (
-            "isContainerStarted: the startup probe has not run yet",
-            "U 20 10 1 1 S",
-            None,
-            None,
-            false,
-            false,
-        ),
-        (
-            "isContainerStarted: the startup probe has failed",
-            "U 0 10 1 1 F",
-            None,
-            None,
-            false,
-            false,
-        ),
-        (
-            "isContainerStarted: the startup probe has no verdict",
-            "U 0 10 9 1 F",
-            None,
-            None,
-            false,
-            false,
-        ),
-        (
-            "UpdatePodStatus: started is ready without a readiness probe",
-            "U 0 10 1 1 S",
-            None,
-            None,
-            true,
-            true,
-        ),
-        (
-            "UpdatePodStatus: started and not ready",
-            "U 0 10 1 1 S, R 20 10 1 1 S",
-            None,
-            None,
-            true,
-            false,
-        ),
-        ("UpdatePodStatus: both", "U 0 10 1 1 S, R 0 10 1 1 S", None, None, true, true),
-        (
-            "doProbe: DeletionTimestamp keeps what readiness said",
-            "R 0 10 1 1 S",
-            Some(5),
-            None,
-            true,
-            true,
-        ),
-        (
-            "doProbe: DeletionTimestamp, startup reports success",
-            "U 0 10 9 1 F",
-            Some(5),
-            None,
-            true,
-            true,
-        ),
-        ("doProbe: Running is nil", "R 0 10 1 1 S", None, Some(5), false, false),
-        ("doProbe: Running is nil, no probe", "", None, Some(5), false, false),
+        ("isContainerStarted: no startup probe; ready without a readiness probe", "", true, true),
+        ("UpdatePodStatus: liveness has no say", "L 0 10 1 1 F", true, true),
+        ("UpdatePodStatus: not ready before the first success", "R 20 10 1 1 S", true, false),
+        ("UpdatePodStatus: ready by its probe", "R 0 10 1 1 S", true, true),
+        ("UpdatePodStatus: not ready by its probe", "R 0 10 1 1 F", true, false),
+        ("isContainerStarted: the startup probe has not run yet", "U 20 10 1 1 S", false, false),
+        ("isContainerStarted: the startup probe has failed", "U 0 10 1 1 F", false, false),
+        ("isContainerStarted: the startup probe has no verdict", "U 0 10 9 1 F", false, false),
+        ("UpdatePodStatus: started is ready without a readiness probe", "U 0 10 1 1 S", true, true),
+        ("UpdatePodStatus: started and not ready", "U 0 10 1 1 S, R 20 10 1 1 S", true, false),
+        ("UpdatePodStatus: both", "U 0 10 1 1 S, R 0 10 1 1 S", true, true),
     ];
-    for (rule, probes, stop, end, started, ready) in rows {
+    for (rule, probes, started, ready) in rows {
         let mut world = World::new(probes);
-        world.run(0, *stop, *end, 9);
+        world.run(0, 9);
         assert_eq!(world.probes.started(), *started, "{rule}: {probes}: started");
         assert_eq!(world.probes.ready(), *ready, "{rule}: {probes}: ready");
     }
 }
 
-/// `doProbe` keeps results by container ID: an answer about the process before is nothing, and
-/// neither is one to no question.
+/// An answer to no question is nothing: one that was never asked, and one that was answered.
 #[test]
-fn only_answers_to_questions_about_this_process_count() {
+fn only_answers_to_questions_count() {
     let mut template = template();
     template.readiness = Some(spec(0, 10, 1, 1));
     template.liveness = Some(spec(0, 10, 1, 1));
-    let of = |kind: Kind, generation: u64| Question { kind, generation };
+    let fresh = || Probes::new(&template, Mono(0)).unwrap();
     for kind in [Kind::Readiness, Kind::Liveness] {
-        for generation in [0, GENERATION - 1, GENERATION + 1] {
-            let mut probes = Probes::new(&template, GENERATION, Mono(0));
-            let _ = probes.ask(Mono(0));
-            let before = probes.clone();
-            for answer in [Answer::Success, Answer::Failure, Answer::Error] {
-                assert_eq!(probes.answer(of(kind, generation), answer, Mono(1)), None);
-            }
-            assert_eq!(probes, before, "{kind:?} {generation}");
-        }
-        let mut probes = Probes::new(&template, GENERATION, Mono(0));
-        let unasked = probes.clone();
-        assert_eq!(probes.answer(of(kind, GENERATION), Answer::Failure, Mono(0)), None);
-        assert_eq!(probes, unasked, "{kind:?}: never asked");
+        let mut probes = fresh();
+        assert_eq!(probes.answer(kind, Answer::Failure, Mono(0)), None);
+        assert_eq!(probes, fresh(), "{kind:?}: never asked");
         let _ = probes.ask(Mono(0));
-        let _ = probes.answer(of(kind, GENERATION), Answer::Success, Mono(1));
+        let _ = probes.answer(kind, Answer::Success, Mono(1));
         let once = probes.clone();
-        assert_eq!(probes.answer(of(kind, GENERATION), Answer::Failure, Mono(1)), None);
+        assert_eq!(probes.answer(kind, Answer::Failure, Mono(1)), None);
         assert_eq!(probes, once, "{kind:?}: answered already");
     }
-    let mut probes = Probes::new(&template, GENERATION, Mono(0));
-    assert_eq!(probes.answer(of(Kind::Startup, GENERATION), Answer::Success, Mono(0)), None);
+    assert_eq!(fresh().answer(Kind::Startup, Answer::Success, Mono(0)), None);
 }
 
 /// What a program says by itself (READY=1, a line of its log): never asked for, counted like an
@@ -542,23 +341,55 @@ fn what_is_told_counts_without_a_question() {
     let mut template = template();
     template.startup = Some(spec(0, 10, 3, 1));
     template.readiness = Some(ProbeSpec { handler: ProbeHandler::Notify, ..spec(0, 10, 1, 1) });
-    let mut probes = Probes::new(&template, GENERATION, Mono(0));
-    let asked = probes.ask(Mono(0));
-    assert_eq!(asked, [Question { kind: Kind::Startup, generation: GENERATION }]);
-    let told = |probes: &mut Probes, generation: u64, answer: Answer| {
-        probes.told(Kind::Readiness, generation, answer, Mono(1))
-    };
-    assert_eq!(told(&mut probes, GENERATION - 1, Answer::Success), None);
-    assert_eq!(told(&mut probes, GENERATION, Answer::Success), None, "not started yet");
+    let mut probes = Probes::new(&template, Mono(0)).unwrap();
+    assert_eq!(probes.ask(Mono(0)), [Kind::Startup]);
+    let told = |probes: &mut Probes, answer| probes.told(Kind::Readiness, answer, Mono(1));
+    assert_eq!(told(&mut probes, Answer::Success), None, "not started yet");
     assert!(!probes.ready());
-    assert_eq!(probes.answer(asked[0], Answer::Success, Mono(2)), Some(Change::Started));
+    let change = probes.answer(Kind::Startup, Answer::Success, Mono(2));
+    assert_eq!(change, Some(Change::Started));
     assert!(probes.ready());
     assert_eq!(probes.next_question(), None, "nothing is left to be asked");
-    assert_eq!(told(&mut probes, GENERATION, Answer::Failure), Some(Change::Unready));
-    assert_eq!(told(&mut probes, GENERATION, Answer::Success), Some(Change::Ready));
+    assert_eq!(told(&mut probes, Answer::Failure), Some(Change::Unready));
+    assert_eq!(told(&mut probes, Answer::Success), Some(Change::Ready));
     // A probe that is asked is not told.
-    let startup = probes.told(Kind::Startup, GENERATION, Answer::Failure, Mono(3));
-    assert_eq!(startup, None);
-    probes.end();
-    assert_eq!(told(&mut probes, GENERATION, Answer::Success), None);
+    assert_eq!(probes.told(Kind::Startup, Answer::Failure, Mono(3)), None);
+}
+
+/// A question that was under way when the daemon ended is asked again by the next one; what was
+/// counted before stays.
+#[test]
+fn what_is_remembered_of_probes() {
+    let mut template = template();
+    template.readiness = Some(spec(0, 10, 3, 1));
+    let mut probes = Probes::new(&template, Mono(0)).unwrap();
+    let _ = probes.ask(Mono(0));
+    let _ = probes.answer(Kind::Readiness, Answer::Success, Mono(1));
+    let _ = probes.ask(Mono(10_000));
+    assert_eq!(probes.next_question(), None, "one is under way");
+    let text = serde_json::to_string(&probes).unwrap();
+    let mut again: Probes = serde_json::from_str(&text).unwrap();
+    assert!(again.ready());
+    assert_eq!(again.next_question(), Some(Mono(20_000)));
+    assert_eq!(again.ask(Mono(21_000)), [Kind::Readiness]);
+}
+
+/// What is told to people: the first failure, the one that decides, and any for another reason.
+#[test]
+fn repeated_failures_are_no_news() {
+    let mut template = template();
+    template.readiness = Some(spec(0, 1, 4, 1));
+    let mut probes = Probes::new(&template, Mono(0)).unwrap();
+    let mut news = String::new();
+    let answers = "SFFFFFFSFgF";
+    for (second, letter) in answers.chars().enumerate() {
+        let now = Mono(second as u64 * 1_000);
+        assert_eq!(probes.ask(now), [Kind::Readiness]);
+        let answer = if letter == 'S' { Answer::Success } else { Answer::Failure };
+        let _ = probes.answer(Kind::Readiness, answer, now);
+        let complaint = if letter == 'g' { "gone" } else { "refused" };
+        let is_news = probes.note(Kind::Readiness, (letter != 'S').then_some(complaint));
+        news.push(if is_news { letter } else { '.' });
+    }
+    assert_eq!(news, ".F..F...FgF", "of {answers}");
 }

@@ -4,10 +4,11 @@ use super::restart::{Streak, Verdict};
 use super::*;
 use crate::core::id::{Kind, UnitName};
 use crate::core::signal;
-use crate::core::spec::{Backoff, InitStep, RestartLimit, RestartSpec};
+use crate::core::spec::{Backoff, InitStep, ProbeHandler, ProbeSpec, RestartLimit, RestartSpec};
+use crate::core::time::Millis;
 
-const NOW: Now = Now { mono: Mono(1_000_000), wall: Wall(1_790_000_000_000) };
-const GRACE: Millis = Millis::from_secs(30);
+pub(super) const NOW: Now = Now { mono: Mono(1_000_000), wall: Wall(1_790_000_000_000) };
+pub(super) const GRACE: Millis = Millis::from_secs(30);
 
 fn restart_spec(policy: RestartPolicy) -> RestartSpec {
     RestartSpec {
@@ -55,16 +56,55 @@ fn states() -> Vec<State> {
         all.extend([past, NOW.mono, future].map(|until| State::Backoff { until, program }));
     }
     all.extend([0, 1].map(|step| State::Init { step, pid: 42 }));
+    let (since, since_wall) = (past, NOW.wall);
     for ready_since in [None, Some(past)] {
-        let (since, since_wall) = (past, NOW.wall);
-        all.push(State::Running { pid: 42, since, since_wall, ready_since });
+        let probes = None;
+        all.push(State::Running { pid: 42, since, since_wall, ready_since, probes });
     }
-    for kill_at in [past, NOW.mono, future] {
-        for kills in [0, 1, 40] {
-            all.extend([None, Some(42)].map(|pid| State::Stopping { pid, kill_at, kills }));
+    let probed = probed(RestartPolicy::Always);
+    let mut probes = probe::Probes::new(&probed.template, past).map(Box::new);
+    for _ in 0..2 {
+        let ready_since = None;
+        all.push(State::Running {
+            pid: 42,
+            since,
+            since_wall,
+            ready_since,
+            probes: probes.clone(),
+        });
+        // The same with all its questions under way.
+        let _ = probes.as_mut().map(|probes| probes.ask(NOW.mono));
+    }
+    for at in [past, NOW.mono, future] {
+        all.push(State::PostStart { pid: 42, since, since_wall, until: at });
+        let mut rungs = vec![Rung::Hook { since: past, until: at }];
+        rungs.extend([0, 1, 40].map(|kills| Rung::Asked { kill_at: at, kills }));
+        for rung in rungs {
+            for then in [Then::Wish, Then::Judge] {
+                all.extend([None, Some(42)].map(|pid| State::Stopping { pid, rung, then }));
+            }
         }
     }
     all
+}
+
+/// An instance with all hooks, and with a liveness probe that one failure is enough for.
+fn probed(policy: RestartPolicy) -> Instance {
+    let mut one = instance(policy, 2, State::Succeeded);
+    let template = Arc::make_mut(&mut one.template);
+    template.lifecycle.post_start = Some(vec!["announce".to_owned()]);
+    template.lifecycle.pre_stop = Some(vec!["drain".to_owned()]);
+    let probe = ProbeSpec {
+        handler: ProbeHandler::Tcp("127.0.0.1:1".to_owned()),
+        initial_delay: Millis::ZERO,
+        period: Millis::from_secs(10),
+        timeout: Millis::from_secs(1),
+        success_threshold: 1,
+        failure_threshold: 1,
+    };
+    template.readiness = Some(probe.clone());
+    template.liveness = Some(probe);
+    one
 }
 
 fn inputs() -> Vec<Input<'static>> {
@@ -78,6 +118,16 @@ fn inputs() -> Vec<Input<'static>> {
         Input::Release,
         Input::Restart,
     ];
+    for hook in [Hook::PostStart, Hook::PreStop] {
+        all.extend([None, Some("exit code 1")].map(|failure| Input::HookDone { hook, failure }));
+    }
+    for kind in [probe::Kind::Startup, probe::Kind::Readiness, probe::Kind::Liveness] {
+        for answer in [Answer::Success, Answer::Failure, Answer::Error] {
+            for asked in [true, false] {
+                all.push(Input::Probed { kind, asked, answer, message: "refused" });
+            }
+        }
+    }
     for exit in [Exit::Code(0), Exit::Code(1), Exit::Signal(9), Exit::Unknown] {
         all.push(Input::Exited { exit, at: NOW.mono });
         all.push(Input::Exited { exit, at: Mono(0) });
@@ -109,20 +159,27 @@ fn judge(before: &Instance, input: Input<'_>, after: &Instance, effects: &[Effec
         assert!(matches!(after.state, State::Starting { .. }), "started elsewhere: {case}");
     }
     match after.state {
-        State::Stopping { .. } | State::Backoff { .. } => {
+        State::Stopping { .. } | State::PostStart { .. } | State::Backoff { .. } => {
             assert!(after.deadline().is_some(), "waits without a deadline: {case}");
         }
+        State::Running { probes: Some(_), .. } => {}
         State::Pending { .. }
         | State::Starting { .. }
         | State::Init { .. }
-        | State::Running { .. }
+        | State::Running { probes: None, .. }
         | State::Succeeded
         | State::Failed { .. }
         | State::GaveUp => assert!(after.deadline().is_none(), "{case}"),
     }
     for effect in effects {
-        if let Effect::Terminate(_) | Effect::Kill = effect {
-            assert!(before.has_process(), "signals nobody: {case}");
+        match effect {
+            Effect::Terminate(_) | Effect::Kill => {
+                assert!(before.has_process(), "signals nobody: {case}");
+            }
+            Effect::Probe(_) | Effect::Hook(_) => {
+                assert!(after.pid().is_some(), "asks nobody: {case}");
+            }
+            Effect::Spawn(_) | Effect::Tell(_) | Effect::Gone => {}
         }
     }
 }
@@ -133,8 +190,13 @@ fn every_state_takes_every_input() {
     for policy in [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never] {
         for state in states() {
             for input in inputs() {
-                for bits in 0..8 {
-                    let mut before = instance(policy, 2, state.clone());
+                for bits in 0..16 {
+                    let mut before = if bits & 8 == 0 {
+                        instance(policy, 2, State::Succeeded)
+                    } else {
+                        probed(policy)
+                    };
+                    before.state = state.clone();
                     before.leaving = bits & 1 != 0;
                     before.held = bits & 2 != 0;
                     before.initialised = bits & 4 != 0;
@@ -218,6 +280,7 @@ fn the_ladder_asks_waits_kills_and_keeps_killing() {
         since: NOW.mono,
         since_wall: NOW.wall,
         ready_since: Some(NOW.mono),
+        probes: None,
     };
     let mut one = instance(RestartPolicy::Always, 0, running);
     let mut effects = Vec::new();

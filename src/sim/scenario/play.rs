@@ -7,7 +7,7 @@
 use super::nodes;
 use super::process::{Behaviours, ends_a_program};
 use super::script::{Deed, Script};
-use crate::core::action::{Action, Spawn};
+use crate::core::action::{Action, Spawn, Step};
 use crate::core::event::{Event, Exit, Found, UnitsRead};
 use crate::core::id::{InstanceId, UnitName};
 use crate::core::report::Report;
@@ -157,9 +157,12 @@ impl Iterator for Play<'_> {
 
 impl<'a> Play<'a> {
     /// A simulation before its first instant.
-    pub fn new(setting: Setting<'a>) -> Play<'a> {
+    pub fn new(mut setting: Setting<'a>) -> Play<'a> {
+        let behaviours = Behaviours::new(setting.script.behaviours.clone());
+        let all = setting.units.iter_mut().chain(setting.later.values_mut().flatten());
+        all.for_each(|unit| behaviours.gate(unit));
         let mut play = Play {
-            behaviours: Behaviours::new(setting.script.behaviours.clone()),
+            behaviours,
             at: 0,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -399,6 +402,13 @@ impl<'a> Play<'a> {
             Action::Terminate { id, signal } => self.obey(Command::Terminate(id, signal)),
             Action::KillTree { id } => self.obey(Command::Kill(id)),
             Action::Signal { id, signal } => self.signal(id, signal),
+            Action::Hook(spawn) => {
+                if let Step::Hook(hook) = spawn.step {
+                    let event = Event::HookDone { id: spawn.id, hook, failure: None };
+                    self.inbox.push(Input::Event(event, None));
+                }
+            }
+            Action::Probe(spawn) => self.probe(&spawn),
             Action::RemoveData { unit, dir } => {
                 let instance = dir.instance;
                 self.inbox.push(Input::Event(Event::DataRemoved { unit, instance }, None));
@@ -430,6 +440,16 @@ impl<'a> Play<'a> {
         let command = Command::Spawn(spawn);
         let consequences = self.machine.obey(self.at, command, Some(temper), &mut self.random);
         self.follow(consequences);
+    }
+
+    /// A probe is answered at once.
+    fn probe(&mut self, spawn: &Spawn) {
+        let Step::Probe(kind) = spawn.step else { return };
+        if let Some(answer) = self.machine.probe(self.at, spawn.id, kind) {
+            let event =
+                Event::ProbeDone { id: spawn.id, kind, answer, message: "not ready".to_owned() };
+            self.inbox.push(Input::Event(event, None));
+        }
     }
 
     fn obey(&mut self, command: Command) {

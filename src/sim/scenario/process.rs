@@ -3,14 +3,16 @@
 //! Responsible for choosing the behaviour that applies to a start and for counting starts. Must
 //! not know time or the core's state.
 
-use super::script::{Attempt, Behaviour, Stop, Whose};
+use super::script::{Attempt, Behaviour, Ready, Stop, Whose};
 use crate::core::action::{Spawn, Step};
 use crate::core::event::Exit;
 use crate::core::id::{Kind, UnitKey};
 use crate::core::signal;
+use crate::core::spec::{ProbeHandler, ProbeSpec, UnitSpec};
 use crate::core::time::Millis;
 use crate::sim::machine::Temper;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How long a run of a job takes if no behaviour says otherwise.
 const RUN: Millis = Millis(1_000);
@@ -27,13 +29,45 @@ impl Behaviours {
         Behaviours { list, starts: BTreeMap::new() }
     }
 
+    /// Lets a unit wait for its programs' word if the script says when they are ready and the
+    /// unit itself does not ask: as if it had a readiness probe of the kind `notify`.
+    pub(super) fn gate(&self, unit: &mut UnitSpec) {
+        let name = unit.key.name.as_str();
+        let of_unit = |whose: &Whose| match &whose.instance {
+            Some(instance) => instance.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')),
+            None => {
+                whose.unit.as_deref() == Some(name)
+                    && whose.kind.is_none_or(|kind| kind == unit.key.kind)
+            }
+        };
+        let slow = |behaviour: &Behaviour| {
+            behaviour.ready != Ready::default() && of_unit(&behaviour.whose)
+        };
+        if unit.template.readiness.is_none() && self.list.iter().any(slow) {
+            Arc::make_mut(&mut unit.template).readiness = Some(ProbeSpec {
+                handler: ProbeHandler::Notify,
+                initial_delay: Millis::ZERO,
+                period: Millis::from_secs(10),
+                timeout: Millis::from_secs(1),
+                success_threshold: 1,
+                failure_threshold: 3,
+            });
+        }
+    }
+
     /// What the process of this start will be like. `owner`: the cronjob that made its job.
     pub(super) fn temper(&mut self, spawn: &Spawn, owner: Option<&UnitKey>) -> Temper {
         let number = match spawn.step {
             // Behaviours are about the program; what comes before it succeeds at once.
             Step::Init(_) => {
-                return temper(Attempt::Ends(Millis::ZERO, Exit::Code(0)), Stop::default());
+                return temper(
+                    Attempt::Ends(Millis::ZERO, Exit::Code(0)),
+                    Ready::default(),
+                    Stop::default(),
+                );
             }
+            // Run beside a program, never started as one.
+            Step::Hook(_) | Step::Probe(_) => None,
             Step::Main => self.choose(spawn, owner),
         };
         let usual = match spawn.unit.kind {
@@ -41,12 +75,12 @@ impl Behaviours {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => Attempt::RunsOn,
         };
         let Some((number, behaviour)) = number.and_then(|n| Some((n, self.list.get(n)?))) else {
-            return temper(usual, Stop::default());
+            return temper(usual, Ready::default(), Stop::default());
         };
         let seen = self.starts.entry((number, counted_by(spawn))).or_default();
         let attempt = behaviour.attempts.get(*seen).or(behaviour.attempts.last());
         *seen += 1;
-        temper(attempt.copied().unwrap_or(usual), behaviour.stop)
+        temper(attempt.copied().unwrap_or(usual), behaviour.ready, behaviour.stop)
     }
 
     /// The most particular behaviour; of several that are as particular, the last.
@@ -89,11 +123,15 @@ fn variable<'s>(spawn: &'s Spawn, name: &str) -> Option<&'s str> {
     spawn.vars.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
 }
 
-fn temper(attempt: Attempt, stop: Stop) -> Temper {
+fn temper(attempt: Attempt, ready: Ready, stop: Stop) -> Temper {
     Temper {
         ends: match attempt {
             Attempt::RunsOn => None,
             Attempt::Ends(after, exit) => Some((after.0, exit)),
+        },
+        ready_in: match ready {
+            Ready::After(span) => Some(span.0),
+            Ready::Never => None,
         },
         stops_in: match stop {
             Stop::After(span) => Some((span.0, Exit::Signal(signal::TERM))),

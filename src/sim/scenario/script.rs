@@ -30,6 +30,8 @@ pub struct Behaviour {
     pub whose: Whose,
     /// What each start does; the last one repeats. Empty: as without a behaviour.
     pub attempts: Vec<Attempt>,
+    /// When the program does its work.
+    pub ready: Ready,
     /// What the stop signal does.
     pub stop: Stop,
 }
@@ -54,6 +56,21 @@ pub enum Attempt {
     RunsOn,
     /// It ends by itself.
     Ends(Millis, Exit),
+}
+
+/// When a program does its work, as its probes see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// So long after its start.
+    After(Millis),
+    /// Not at all.
+    Never,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Ready::After(Millis::ZERO)
+    }
 }
 
 /// What the stop signal does.
@@ -290,13 +307,7 @@ impl Reader<'_> {
 
     fn behaviour(&mut self, at: &Place, table: &Table) -> Behaviour {
         self.known(table, BEHAVIOUR, "[[behaviour]]");
-        for key in ["ready_after", "never"] {
-            if let Some(entry) = table.entry(key) {
-                let complaint = Complaint::new(format!("`{key}` is not supported yet"))
-                    .help("without readiness probes, an instance is ready once its program runs");
-                self.error(&entry.key_at, key, complaint);
-            }
-        }
+        let ready = self.ready(table);
         let whose = self.whose(at, table);
         let stop = match table.get("stop_takes") {
             Some(node) if node.as_text() == Some("never") => Stop::Never,
@@ -314,7 +325,24 @@ impl Reader<'_> {
         for (at, table) in self.tables(table, "attempts") {
             attempts.extend(self.attempt(&at, &table));
         }
-        Behaviour { whose, attempts, stop }
+        Behaviour { whose, attempts, ready, stop }
+    }
+
+    fn ready(&mut self, table: &Table) -> Ready {
+        let after = table.get("ready_after").and_then(|node| self.duration(node, "ready_after"));
+        let never = table.get("never").is_some_and(|node| match node.as_bool() {
+            Some(never) => never,
+            None => {
+                self.wrong_type(node, "never", "true or false");
+                false
+            }
+        });
+        if let (true, Some(entry)) = (never, table.entry("ready_after")) {
+            let complaint = Complaint::new("a program that is never ready has no `ready_after`")
+                .help("remove `ready_after` or `never`");
+            self.error(&entry.key_at, "ready_after", complaint);
+        }
+        if never { Ready::Never } else { after.map_or_else(Ready::default, Ready::After) }
     }
 
     fn whose(&mut self, at: &Place, table: &Table) -> Whose {

@@ -1,0 +1,613 @@
+//! Tables of what hooks and probes do to an instance, from its start to its end. Each row names
+//! where Kubernetes says so, below `pkg/kubelet`, or that it is wsup's own decision.
+
+use super::probe::{Answer, Kind};
+use super::stop::Then;
+use super::tests::{GRACE, NOW, instance};
+use super::{Effect, Input, Instance, Program, Rung, State};
+use crate::core::action::Hook;
+use crate::core::event::Exit;
+use crate::core::report::Reason;
+use crate::core::spec::{ProbeHandler, ProbeSpec, RestartPolicy};
+use crate::core::time::{Millis, Now};
+use std::sync::Arc;
+
+/// A life, told as words: what happens (with the second), and what the instance does and is.
+struct Life {
+    one: Instance,
+    now: Now,
+}
+
+fn probe(failure_threshold: u32) -> ProbeSpec {
+    ProbeSpec {
+        handler: ProbeHandler::Tcp("127.0.0.1:1".to_owned()),
+        initial_delay: Millis::ZERO,
+        period: Millis::from_secs(10),
+        timeout: Millis::from_secs(1),
+        success_threshold: 1,
+        failure_threshold,
+    }
+}
+
+impl Life {
+    /// `has`: letters for what the template has: `i` an init step, `p` a post_start hook, `s` a
+    /// pre_stop hook, `u` a startup, `r` a readiness, `l` a liveness probe, `0` no grace, `1` a
+    /// grace of one second.
+    fn new(has: &str, policy: RestartPolicy) -> Life {
+        let steps = has.matches('i').count();
+        let mut one = instance(policy, steps, State::Pending { why: super::Waiting::New });
+        let template = Arc::make_mut(&mut one.template);
+        for letter in has.chars() {
+            match letter {
+                'i' => {}
+                'p' => template.lifecycle.post_start = Some(vec!["announce".to_owned()]),
+                's' => template.lifecycle.pre_stop = Some(vec!["drain".to_owned()]),
+                'u' => template.startup = Some(probe(2)),
+                'r' => template.readiness = Some(probe(1)),
+                'l' => template.liveness = Some(probe(2)),
+                '0' => template.process.termination_grace_period = Millis::ZERO,
+                '1' => template.process.termination_grace_period = Millis::from_secs(1),
+                other => panic!("nothing is called {other}"),
+            }
+        }
+        Life { one, now: NOW }
+    }
+
+    /// Lets one thing happen and tells what comes of it.
+    fn happen(&mut self, word: &str) -> String {
+        let mut effects = Vec::new();
+        let exited = |exit| Input::Exited { exit, at: self.now.mono };
+        let probed = |kind, answer| Input::Probed { kind, asked: true, answer, message: "refused" };
+        let hook = |hook, failure| Input::HookDone { hook, failure };
+        let input = match word {
+            "begin" => Input::Begin,
+            "spawned" => Input::Spawned { pid: 42 },
+            "exit0" => exited(Exit::Code(0)),
+            "exit1" => exited(Exit::Code(1)),
+            "term" => exited(Exit::Signal(15)),
+            "leave" => Input::Leave,
+            "hold" => Input::Hold,
+            "restart" => Input::Restart,
+            "post+" => hook(Hook::PostStart, None),
+            "post-" => hook(Hook::PostStart, Some("exit code 1")),
+            "pre+" => hook(Hook::PreStop, None),
+            "pre-" => hook(Hook::PreStop, Some("exit code 1")),
+            "U+" => probed(Kind::Startup, Answer::Success),
+            "U-" => probed(Kind::Startup, Answer::Failure),
+            "R+" => probed(Kind::Readiness, Answer::Success),
+            "R-" => probed(Kind::Readiness, Answer::Failure),
+            "R?" => probed(Kind::Readiness, Answer::Error),
+            "L+" => probed(Kind::Liveness, Answer::Success),
+            "L-" => probed(Kind::Liveness, Answer::Failure),
+            wait => {
+                let span: u64 = wait.strip_suffix("ms").unwrap().parse().unwrap();
+                self.now = self.now.plus(Millis(span));
+                Input::Tick
+            }
+        };
+        self.one.step(self.now, input, &mut effects);
+        let mut told: Vec<String> = effects.iter().filter_map(show).collect();
+        told.push(self.stands());
+        told.join(" ")
+    }
+
+    fn stands(&self) -> String {
+        let until = |at: crate::core::time::Mono| at.since(self.now.mono).0;
+        match &self.one.state {
+            State::Pending { .. } => "pending".to_owned(),
+            State::Starting { .. } => "starting".to_owned(),
+            State::Init { .. } => "init".to_owned(),
+            State::PostStart { .. } => "post-start".to_owned(),
+            State::Running { ready_since: Some(_), .. } => "ready".to_owned(),
+            State::Running { ready_since: None, .. } => "running".to_owned(),
+            State::Stopping { rung: Rung::Hook { until: at, .. }, .. } => {
+                format!("hook({})", until(*at))
+            }
+            State::Stopping { rung: Rung::Asked { kill_at, .. }, then, .. } => {
+                format!("asked({}){}", until(*kill_at), if *then == Then::Judge { "!" } else { "" })
+            }
+            State::Backoff { until: at, .. } => format!("backoff({})", until(*at)),
+            State::Succeeded => "succeeded".to_owned(),
+            State::Failed { .. } => "failed".to_owned(),
+            State::GaveUp => "gave-up".to_owned(),
+        }
+    }
+}
+
+fn show(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::Spawn(Program::Init(step)) => format!("spawn-init{step}"),
+        Effect::Spawn(Program::Main) => "spawn".to_owned(),
+        Effect::Terminate(_) => "TERM".to_owned(),
+        Effect::Kill => "KILL".to_owned(),
+        Effect::Probe(Kind::Startup) => "U?".to_owned(),
+        Effect::Probe(Kind::Readiness) => "R?".to_owned(),
+        Effect::Probe(Kind::Liveness) => "L?".to_owned(),
+        Effect::Hook(Hook::PostStart) => "post?".to_owned(),
+        Effect::Hook(Hook::PreStop) => "pre?".to_owned(),
+        Effect::Gone => "gone".to_owned(),
+        Effect::Tell(note) => match note.reason {
+            Reason::ProbeFailed => "probe-failed".to_owned(),
+            Reason::HookFailed => "hook-failed".to_owned(),
+            Reason::InstanceUnready => "unready".to_owned(),
+            _ => return None,
+        },
+    })
+}
+
+#[test]
+fn lives() {
+    use RestartPolicy::{Always, Never, OnFailure};
+    let grace = GRACE.0;
+    assert_eq!(grace, 30_000, "the rows below say so");
+    // The rule, what the template has, the restart policy; then what happens, each with what
+    // comes of it.
+    type Row = (&'static str, &'static str, RestartPolicy, &'static [(&'static str, &'static str)]);
+    let rows: &[Row] = &[
+        (
+            "prober/prober_manager.go UpdatePodStatus: no probe, ready once started",
+            "",
+            Always,
+            &[("begin", "spawn starting"), ("spawned", "ready")],
+        ),
+        (
+            "prober/worker.go: not ready before the first success",
+            "r",
+            Always,
+            &[("begin", "spawn starting"), ("spawned", "R? running"), ("R+", "ready")],
+        ),
+        (
+            "prober/worker.go doProbe: below the threshold it is not ready, and told why",
+            "r",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "R? running"),
+                ("R-", "probe-failed running"),
+                ("10000ms", "R? running"),
+                ("R-", "running"),
+                ("10000ms", "R? running"),
+                ("R+", "ready"),
+                ("10000ms", "R? ready"),
+                ("R-", "probe-failed unready running"),
+            ],
+        ),
+        (
+            "prober/worker.go doProbe: an error of the prober changes nothing",
+            "r",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "R? running"),
+                ("R+", "ready"),
+                ("10000ms", "R? ready"),
+                ("R?", "probe-failed ready"),
+            ],
+        ),
+        (
+            "prober/worker.go doProbe: the startup probe gates the others",
+            "url",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "U? running"),
+                ("U-", "probe-failed running"),
+                ("10000ms", "U? running"),
+                ("U+", "R? L? running"),
+                ("R+", "ready"),
+            ],
+        ),
+        (
+            "prober/worker.go doProbe: without a readiness probe started is ready",
+            "u",
+            Always,
+            &[("begin", "spawn starting"), ("spawned", "U? running"), ("U+", "ready")],
+        ),
+        (
+            "kuberuntime_manager.go computePodActions: startup failed, killed and started again",
+            "u",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "U? running"),
+                ("U-", "probe-failed running"),
+                ("10000ms", "U? running"),
+                ("U-", "probe-failed TERM asked(30000)!"),
+                ("term", "spawn starting"),
+                ("spawned", "U? running"),
+            ],
+        ),
+        (
+            "kuberuntime_manager.go computePodActions: liveness failed, back-off like any other end",
+            "l",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "L? ready"),
+                ("L-", "probe-failed ready"),
+                ("10000ms", "L? ready"),
+                ("L-", "probe-failed TERM asked(30000)!"),
+                ("term", "spawn starting"),
+                ("spawned", "L? ready"),
+                ("L-", "probe-failed ready"),
+                ("10000ms", "L? ready"),
+                ("L-", "probe-failed TERM asked(30000)!"),
+                ("term", "backoff(10000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go killContainer: liveness failed, pre_stop runs as well",
+            "ls",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "L? ready"),
+                ("L-", "probe-failed ready"),
+                ("10000ms", "L? ready"),
+                ("L-", "probe-failed pre? hook(30000)"),
+                ("pre+", "TERM asked(30000)!"),
+                ("30000ms", "KILL asked(10000)!"),
+            ],
+        ),
+        (
+            "container/helpers.go ShouldContainerBeRestarted: liveness failed, never restarted",
+            "l",
+            Never,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "L? ready"),
+                ("L-", "probe-failed ready"),
+                ("10000ms", "L? ready"),
+                ("L-", "probe-failed TERM asked(30000)!"),
+                ("term", "failed"),
+            ],
+        ),
+        (
+            "container/helpers.go ShouldContainerBeRestarted: liveness failed, exit 0 on the signal",
+            "l",
+            OnFailure,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "L? ready"),
+                ("L-", "probe-failed ready"),
+                ("10000ms", "L? ready"),
+                ("L-", "probe-failed TERM asked(30000)!"),
+                ("exit0", "succeeded"),
+            ],
+        ),
+        (
+            "wsup: a wish that comes while it is killed for its liveness counts for more",
+            "l",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "L? ready"),
+                ("L-", "probe-failed ready"),
+                ("10000ms", "L? ready"),
+                ("L-", "probe-failed TERM asked(30000)!"),
+                ("leave", "asked(30000)"),
+                ("term", "gone asked(30000)"),
+            ],
+        ),
+        (
+            "wsup: while it stops nothing is asked and it is not ready",
+            "rl",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "R? L? running"),
+                ("R+", "ready"),
+                ("leave", "TERM asked(30000)"),
+                ("R+", "asked(30000)"),
+                ("L-", "asked(30000)"),
+                ("10000ms", "asked(20000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go startContainer: not running before post_start has returned",
+            "pr",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "post? post-start"),
+                ("5000ms", "post-start"),
+                ("post+", "R? running"),
+                ("R+", "ready"),
+            ],
+        ),
+        (
+            "lifecycle/handlers.go: post_start without probes, ready when it has returned",
+            "p",
+            Always,
+            &[("begin", "spawn starting"), ("spawned", "post? post-start"), ("post+", "ready")],
+        ),
+        (
+            "kuberuntime_container.go startContainer: post_start fails, killed, policy applies",
+            "p",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "post? post-start"),
+                ("post-", "hook-failed TERM asked(30000)!"),
+                ("term", "spawn starting"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go startContainer: post_start fails, never restarted",
+            "p",
+            Never,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "post? post-start"),
+                ("post-", "hook-failed TERM asked(30000)!"),
+                ("term", "failed"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go killContainer: after a failed post_start pre_stop runs",
+            "ps",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "post? post-start"),
+                ("post-", "hook-failed pre? hook(30000)"),
+                ("pre+", "TERM asked(30000)!"),
+            ],
+        ),
+        (
+            "wsup: a post_start that hangs fails after ten minutes",
+            "p",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "post? post-start"),
+                ("599999ms", "post-start"),
+                ("1ms", "hook-failed TERM asked(30000)!"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go startContainer: it ends while post_start runs",
+            "p",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "post? post-start"),
+                ("exit1", "spawn starting"),
+                ("post+", "starting"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go killContainer: pre_stop, then the signal",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "pre? hook(30000)"),
+                ("pre+", "TERM asked(30000)"),
+                ("term", "gone asked(30000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go killContainer: whole seconds of pre_stop are subtracted",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "pre? hook(30000)"),
+                ("4999ms", "hook(25001)"),
+                ("pre+", "TERM asked(26000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go minimumGracePeriodInSeconds: at least two seconds are left",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "pre? hook(30000)"),
+                ("29500ms", "hook(500)"),
+                ("pre+", "TERM asked(2000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go minimumGracePeriodInSeconds: also of a grace of one second",
+            "s1",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "pre? hook(1000)"),
+                ("pre+", "TERM asked(2000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go executePreStopHook: given up at the end of the grace period",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "pre? hook(30000)"),
+                ("30000ms", "hook-failed TERM asked(2000)"),
+                ("pre+", "asked(2000)"),
+                ("2000ms", "KILL asked(10000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go executePreStopHook: a failure is only reported",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "pre? hook(30000)"),
+                ("pre-", "hook-failed TERM asked(30000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go killContainer: no pre_stop without a grace period",
+            "s0",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "TERM asked(0)"),
+                ("0ms", "KILL asked(10000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go killContainer: it ends by itself while pre_stop runs",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("leave", "pre? hook(30000)"),
+                ("exit0", "gone hook(30000)"),
+            ],
+        ),
+        (
+            "lifecycle hooks page: no pre_stop when it ended by itself",
+            "s",
+            Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("exit1", "spawn starting")],
+        ),
+        (
+            "kuberuntime_container.go killContainer: pre_stop on a restart by an operator",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("restart", "pre? hook(30000)"),
+                ("pre+", "TERM asked(30000)"),
+                ("term", "spawn starting"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go killContainer: before a program that has not begun, no hook",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("leave", "TERM asked(30000)"),
+                ("spawned", "asked(30000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go computeInitContainerActions: in order, then the program",
+            "ii",
+            Always,
+            &[
+                ("begin", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("exit0", "spawn-init1 starting"),
+                ("spawned", "init"),
+                ("exit0", "spawn starting"),
+                ("spawned", "ready"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go computeInitContainerActions: init steps have no probes or hooks",
+            "ipsrl",
+            Always,
+            &[
+                ("begin", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("leave", "TERM asked(30000)"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go computeInitContainerActions: Never, a failure fails the whole",
+            "i",
+            Never,
+            &[("begin", "spawn-init0 starting"), ("spawned", "init"), ("exit1", "failed")],
+        ),
+        (
+            "kuberuntime_container.go computeInitContainerActions: OnFailure, tried with back-off",
+            "i",
+            OnFailure,
+            &[
+                ("begin", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("exit1", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("exit1", "backoff(10000)"),
+                ("10000ms", "spawn-init0 starting"),
+            ],
+        ),
+        (
+            "kuberuntime_container.go computeInitContainerActions: Always acts as OnFailure",
+            "i",
+            Always,
+            &[
+                ("begin", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("exit1", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("exit0", "spawn starting"),
+            ],
+        ),
+        (
+            "init containers page: not run again when the program is started again in place",
+            "i",
+            Always,
+            &[
+                ("begin", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("exit0", "spawn starting"),
+                ("spawned", "ready"),
+                ("exit1", "spawn starting"),
+                ("spawned", "ready"),
+                ("exit1", "backoff(10000)"),
+                ("10000ms", "spawn starting"),
+            ],
+        ),
+        (
+            "wsup: an operator's restart begins anew, init steps included",
+            "i",
+            Always,
+            &[
+                ("begin", "spawn-init0 starting"),
+                ("spawned", "init"),
+                ("exit0", "spawn starting"),
+                ("spawned", "ready"),
+                ("restart", "TERM asked(30000)"),
+                ("term", "spawn-init0 starting"),
+            ],
+        ),
+        (
+            "wsup: stopped by an operator, it rests after its pre_stop",
+            "s",
+            Always,
+            &[
+                ("begin", "spawn starting"),
+                ("spawned", "ready"),
+                ("hold", "pre? hook(30000)"),
+                ("pre+", "TERM asked(30000)"),
+                ("term", "pending"),
+            ],
+        ),
+    ];
+    for (rule, has, policy, steps) in rows {
+        let mut life = Life::new(has, *policy);
+        for (at, (word, want)) in steps.iter().enumerate() {
+            assert_eq!(life.happen(word), *want, "{rule}: step {at}, {word}");
+        }
+    }
+}
+
+/// A probe that is due long after it was asked last is asked once, not once for each period.
+#[test]
+fn a_daemon_that_was_away_asks_once() {
+    let mut life = Life::new("r", RestartPolicy::Always);
+    life.happen("begin");
+    life.happen("spawned");
+    assert_eq!(life.happen("R+"), "ready");
+    assert_eq!(life.happen("3600000ms"), "R? ready");
+    assert_eq!(life.happen("R+"), "ready");
+    assert_eq!(life.one.deadline(), Some(life.now.mono.plus(Millis::from_secs(10))));
+}
