@@ -126,6 +126,8 @@ pub struct RunnerFacts {
     pub pid: Option<u32>,
     /// How it holds instances: `cgroup` or `group`.
     pub mode: String,
+    /// How many runners there are: more than one where one has not enough descriptors.
+    pub runners: usize,
 }
 
 /// The server's end: cheap to clone.

@@ -488,6 +488,9 @@ pub struct Daemon {
     pub runner_pid: Option<u32>,
     /// How the runner holds instances.
     pub runner_mode: String,
+    /// How many runners there are.
+    #[serde(default)]
+    pub runners: usize,
 }
 
 impl Daemon {
@@ -505,6 +508,7 @@ impl Daemon {
             units_dirs: daemon.units_dirs.clone(),
             runner_pid: runner.pid,
             runner_mode: runner.mode,
+            runners: runner.runners,
         }
     }
 }

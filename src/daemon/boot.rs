@@ -5,6 +5,7 @@
 use super::environment;
 use super::lock::{self, Lock, Refused};
 use super::plan::Planner;
+use super::runner::{FIRST, RunnerNumber};
 use super::settings::{Mode, Settings};
 use super::store::Store;
 use super::zones::SystemZones;
@@ -13,7 +14,7 @@ use crate::core::id::InstanceId;
 use crate::core::{Config, Core};
 use crate::os::clock;
 use crate::runner::client::Link;
-use crate::runner::launch::{Launch, find_or_start};
+use crate::runner::launch::{Launch, START_PATIENCE, find, find_or_start};
 use crate::runner::protocol::{Command, Notice, Outcome};
 use std::fmt;
 use std::fs::DirBuilder;
@@ -25,6 +26,9 @@ use std::time::Duration;
 /// The control socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "wsup.sock";
 
+/// The folder of the runners beside the first one, in the runtime directory.
+const BESIDE: &str = "runners";
+
 /// How long the runner may take to tell what happened while no daemon was there.
 const BACKLOG_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,10 +39,10 @@ pub struct Booted {
     pub lock: Lock,
     /// What is remembered.
     pub store: Store,
-    /// The connection to the runner.
-    pub link: Link,
-    /// What the runner has to tell of the time without a daemon, in order.
-    pub backlog: Vec<Notice>,
+    /// The connections to the runners.
+    pub links: Vec<(RunnerNumber, Link)>,
+    /// What each runner has to tell of the time without a daemon, in order.
+    pub backlog: Vec<(RunnerNumber, Notice)>,
     /// What the core is to take up.
     pub found: Found,
     /// For people.
@@ -85,12 +89,19 @@ pub fn boot(settings: &Settings) -> Result<Booted, Obstacle> {
     let boot_id = boot_id()?;
     let opened = Store::open(&settings.state, &settings.runtime, &boot_id)
         .map_err(|error| Obstacle::Other(error.to_string()))?;
-    let (link, backlog, living) = meet_runner(settings)?;
+    let (mut links, mut backlog, mut living) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, link) in find_runners(settings)? {
+        let (link, told) = listen(link)?;
+        let held = link.welcome().living.iter();
+        living.extend(held.map(|held| Living { id: held.id, pid: held.pid }));
+        backlog.extend(told.into_iter().map(|notice| (number, notice)));
+        links.push((number, link));
+    }
     let refused = refused(&backlog);
     Ok(Booted {
         lock,
         store: opened.store,
-        link,
+        links,
         backlog,
         found: Found { records: opened.records, living, refused, wall: clock::wall() },
         warnings: opened.warnings,
@@ -127,11 +138,38 @@ pub fn planner(settings: &Settings) -> Planner {
     }
 }
 
-/// Finds or starts the runner and hears what happened while no daemon was there.
-fn meet_runner(settings: &Settings) -> Result<(Link, Vec<Notice>, Vec<Living>), Obstacle> {
-    let mut link = greet(settings).map_err(|error| Obstacle::Other(error.to_string()))?;
-    let living =
-        link.welcome().living.iter().map(|held| Living { id: held.id, pid: held.pid }).collect();
+/// Finds or starts the first runner, and finds those beside it that an earlier daemon needed.
+fn find_runners(settings: &Settings) -> Result<Vec<(RunnerNumber, Link)>, Obstacle> {
+    let obstacle = |error: std::io::Error| Obstacle::Other(error.to_string());
+    let mut links = vec![(FIRST, greet(settings, FIRST).map_err(obstacle)?)];
+    let beside = settings.runtime.join(BESIDE);
+    let entries = match std::fs::read_dir(&beside) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(links),
+        Err(error) => {
+            return Err(Obstacle::Other(format!("reading {}: {error}", beside.display())));
+        }
+    };
+    let mut numbers: Vec<RunnerNumber> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > FIRST)
+        .collect();
+    numbers.sort_unstable();
+    for number in numbers {
+        // One that is gone has nothing left: what it held died with it, or is found by the next
+        // runner of its folder.
+        if let Some(mut link) =
+            find(&runner_dir(settings, number), START_PATIENCE).map_err(obstacle)?
+        {
+            link.send(&last_will(settings)).map_err(obstacle)?;
+            links.push((number, link));
+        }
+    }
+    Ok(links)
+}
+
+/// Hears what happened while no daemon was there.
+fn listen(mut link: Link) -> Result<(Link, Vec<Notice>), Obstacle> {
     let mut backlog = Vec::new();
     for _ in 0..link.welcome().pending {
         match link.receive(BACKLOG_PATIENCE) {
@@ -140,29 +178,41 @@ fn meet_runner(settings: &Settings) -> Result<(Link, Vec<Notice>, Vec<Living>), 
             Err(error) => return Err(Obstacle::Other(format!("talking to the runner: {error}"))),
         }
     }
-    Ok((link, backlog, living))
+    Ok((link, backlog))
 }
 
 /// The starts that failed while no daemon was there to hear it.
-fn refused(backlog: &[Notice]) -> Vec<InstanceId> {
+fn refused(backlog: &[(RunnerNumber, Notice)]) -> Vec<InstanceId> {
     backlog
         .iter()
-        .filter_map(|notice| match notice {
+        .filter_map(|(_, notice)| match notice {
             Notice::Event { outcome: Outcome::SpawnFailed { id, .. }, .. } => Some(*id),
             Notice::Event { .. } | Notice::Welcome(_) | Notice::Warning { .. } => None,
         })
         .collect()
 }
 
-/// Finds or starts the runner, and tells it what shall become of everything if we are killed.
+/// Finds or starts a runner, and tells it what shall become of everything if we are killed.
 ///
 /// # Errors
 /// As [`find_or_start`].
-pub fn greet(settings: &Settings) -> std::io::Result<Link> {
-    let mut link = find_or_start(&Launch::new(&settings.runtime))?;
-    // Whoever works at a terminal expects nothing to be left once the command is gone.
-    link.send(&Command::SetLastWill { stop_all: settings.mode == Mode::Dev })?;
+pub fn greet(settings: &Settings, number: RunnerNumber) -> std::io::Result<Link> {
+    let mut link = find_or_start(&Launch::new(runner_dir(settings, number)))?;
+    link.send(&last_will(settings))?;
     Ok(link)
+}
+
+/// Whoever works at a terminal expects nothing to be left once the command is gone.
+fn last_will(settings: &Settings) -> Command {
+    Command::SetLastWill { stop_all: settings.mode == Mode::Dev }
+}
+
+/// Where a runner has its socket: the first one in the runtime directory itself.
+fn runner_dir(settings: &Settings, number: RunnerNumber) -> PathBuf {
+    match number {
+        FIRST => settings.runtime.clone(),
+        number => settings.runtime.join(BESIDE).join(number.to_string()),
+    }
 }
 
 fn make_dir(dir: &Path) -> Result<(), Obstacle> {

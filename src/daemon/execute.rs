@@ -7,7 +7,7 @@ use super::aside::Aside;
 use super::input::{Input, Inputs};
 use super::lock::Lock;
 use super::plan::Planner;
-use super::runner::Holder;
+use super::runner::{Holder, RunnerNumber};
 use super::settings::Settings;
 use super::store::{Batch, Store};
 use super::turn::Turn;
@@ -34,7 +34,7 @@ const STORE_RETRY: Duration = Duration::from_secs(5);
 pub(super) struct Hands {
     pub(super) settings: Settings,
     pub(super) inputs: Inputs,
-    pub(super) runner: Holder,
+    pub(super) runners: Holder,
     planner: Planner,
     events: EventLog,
     store: Store,
@@ -42,8 +42,6 @@ pub(super) struct Hands {
     batch: Batch,
     /// Writing has failed, and is tried again after a while.
     store_rests: bool,
-    /// The last event that the runner is still to be told we have taken.
-    unacknowledged: Option<u64>,
     nodes: BTreeMap<UnitKey, JoinHandle<()>>,
     pub(super) aside: Aside,
     /// Somebody wants everything to end now: nothing is started, and nothing asked to end.
@@ -54,20 +52,19 @@ pub(super) struct Hands {
 impl Hands {
     pub(super) fn new(
         settings: &Settings,
-        (lock, store, link): (Lock, Store, Link),
+        (lock, store, links): (Lock, Store, Vec<(RunnerNumber, Link)>),
         inputs: Inputs,
         events: EventLog,
     ) -> io::Result<Hands> {
         Ok(Hands {
             planner: boot::planner(settings),
-            runner: Holder::new(link, &inputs)?,
+            runners: Holder::new(links, &inputs)?,
             settings: settings.clone(),
             inputs,
             events,
             store,
             batch: Batch::default(),
             store_rests: false,
-            unacknowledged: None,
             nodes: BTreeMap::new(),
             aside: Aside::new()?,
             at_once: false,
@@ -89,13 +86,12 @@ impl Hands {
         }
         self.remember();
         let own = effects.into_iter().filter_map(|action| self.act(action, core, turn)).collect();
-        self.unacknowledged = turn.heard.or(self.unacknowledged);
-        if self.batch.is_empty()
-            && let Some(upto) = self.unacknowledged.take()
-        {
-            self.runner.command(&Command::Ack { upto });
+        self.runners.take(std::mem::take(&mut turn.heard));
+        if self.batch.is_empty() {
+            self.runners.acknowledge();
         }
-        self.runner.flush();
+        self.runners.flush();
+        self.find_wanted_runners();
         own
     }
 
@@ -136,13 +132,15 @@ impl Hands {
                 return Some(Event::ProbeDone { id: spawn.id, kind, answer, message });
             }
             Action::Terminate { id, .. } if self.at_once => {
-                self.runner.command(&Command::KillTree { id });
+                self.runners.command(id, Command::KillTree { id });
             }
             Action::Terminate { id, signal } => {
-                self.runner.command(&Command::Terminate { id, signal });
+                self.runners.command(id, Command::Terminate { id, signal });
             }
-            Action::KillTree { id } => self.runner.command(&Command::KillTree { id }),
-            Action::Signal { id, signal } => self.runner.command(&Command::Signal { id, signal }),
+            Action::KillTree { id } => self.runners.command(id, Command::KillTree { id }),
+            Action::Signal { id, signal } => {
+                self.runners.command(id, Command::Signal { id, signal });
+            }
             Action::Report(told) => {
                 report::log(&told);
                 self.events.push(*told);
@@ -163,7 +161,7 @@ impl Hands {
             let message = "everything is being killed".to_owned();
             return Some(Event::SpawnFailed { id: spawn.id, message });
         }
-        let sent = self.planner.plan(spawn).and_then(|plan| self.runner.spawn(plan));
+        let sent = self.planner.plan(spawn).and_then(|plan| self.runners.spawn(plan));
         sent.err().map(|message| Event::SpawnFailed { id: spawn.id, message })
     }
 

@@ -3,6 +3,7 @@
 //! Responsible for the tasks that wait for one source each and put what they get into one queue.
 
 use super::nodes::NodeSet;
+use super::runner::RunnerNumber;
 use super::settings::Mode;
 use super::timer::ClockSteps;
 use super::watch::WatchSet;
@@ -23,14 +24,14 @@ use tokio::time::timeout;
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
-    /// The runner says something.
-    Runner(Notice),
-    /// The connection to the runner is gone; why.
-    RunnerLost(String),
+    /// A runner says something.
+    Runner(RunnerNumber, Notice),
+    /// The connection to a runner is gone; why.
+    RunnerLost(RunnerNumber, String),
     /// Another attempt to find or start a runner has ended.
-    RunnerFound(io::Result<Link>),
+    RunnerFound(RunnerNumber, io::Result<Link>),
     /// It is time to try again to find one.
-    FindRunner,
+    FindRunner(RunnerNumber),
     /// SIGTERM, or the first SIGINT.
     Stop,
     /// Another SIGINT.

@@ -4,6 +4,7 @@
 //! Must not interpret them.
 
 use super::input::{Input, Inputs};
+use super::runner::RunnerNumber;
 use crate::runner::client::Link;
 use crate::runner::protocol::{Command, Decoder, FrameError, Notice, encode};
 use std::io;
@@ -24,7 +25,7 @@ impl RunnerLink {
     ///
     /// # Errors
     /// As epoll_ctl(2) and fcntl(2).
-    pub fn new(link: Link, inputs: Inputs) -> io::Result<RunnerLink> {
+    pub fn new(number: RunnerNumber, link: Link, inputs: Inputs) -> io::Result<RunnerLink> {
         let (stream, decoder, _) = link.into_parts();
         stream.set_nonblocking(true)?;
         let (read, write) = UnixStream::from_std(stream)?.into_split();
@@ -32,11 +33,12 @@ impl RunnerLink {
         // the core asks for in the moments in which the runner is busy.
         let (frames, queue) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            let end = receive(read, decoder, &inputs).await;
-            inputs.send(Input::RunnerLost(match end {
+            let end = receive(number, read, decoder, &inputs).await;
+            let why = match end {
                 Ok(()) => "it closed the connection".to_owned(),
                 Err(error) => error.to_string(),
-            }));
+            };
+            inputs.send(Input::RunnerLost(number, why));
         });
         tokio::spawn(send(write, queue));
         Ok(RunnerLink { frames, out: Vec::new() })
@@ -61,6 +63,7 @@ impl RunnerLink {
 }
 
 async fn receive(
+    number: RunnerNumber,
     read: OwnedReadHalf,
     mut decoder: Decoder<Notice>,
     inputs: &Inputs,
@@ -68,7 +71,7 @@ async fn receive(
     let mut buffer = vec![0; 64 << 10];
     loop {
         while let Some(notice) = decoder.next_message()? {
-            inputs.send(Input::Runner(notice));
+            inputs.send(Input::Runner(number, notice));
         }
         read.readable().await?;
         match read.try_read(&mut buffer) {

@@ -74,10 +74,10 @@ impl Daemon {
     ) -> Result<Daemon, Obstacle> {
         let fail = |error: std::io::Error| Obstacle::Other(format!("preparing the loop: {error}"));
         let (inputs, queue) = Inputs::new();
-        let Booted { lock, store, link, backlog, found, warnings } = booted;
+        let Booted { lock, store, links, backlog, found, warnings } = booted;
         let core = boot::core(&settings, found)?;
         let hands =
-            Hands::new(&settings, (lock, store, link), inputs.clone(), events).map_err(fail)?;
+            Hands::new(&settings, (lock, store, links), inputs.clone(), events).map_err(fail)?;
         hands.sweep_logs(&core);
         let units = UnitFiles::new(settings.units.clone(), settings.only.clone());
         let watched = watch::Sender::new(BTreeSet::new());
@@ -86,7 +86,9 @@ impl Daemon {
         input::units(&inputs, watched.subscribe()).map_err(fail)?;
         input::watchdog(&inputs);
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        backlog.into_iter().for_each(|notice| inputs.send(Input::Runner(notice)));
+        for (number, notice) in backlog {
+            inputs.send(Input::Runner(number, notice));
+        }
         // Behind the backlog: what ended while nobody was there is known before anything changes.
         inputs.send(Input::UnitsChanged);
         let deadline = Deadline::new().map_err(fail)?;
@@ -116,7 +118,7 @@ impl Daemon {
             turn.answer(&self.core);
             self.inbox.announce(self.core.version());
             self.plan_status();
-            if let Some(facts) = self.hands.runner.news() {
+            if let Some(facts) = self.hands.runners.news() {
                 self.inbox.runner_is(facts);
             }
             if let Err(error) = self.deadline.set(self.core.next_deadline()) {
@@ -169,19 +171,20 @@ impl Daemon {
 
     fn take(&mut self, input: Input, turn: &mut Turn) {
         match input {
-            Input::Runner(notice) => {
-                if let Some(event) = self.hands.heard(notice, turn) {
+            Input::Runner(number, notice) => {
+                if let Some(event) = self.hands.heard(number, notice, turn) {
                     self.tell(event);
                 }
             }
-            Input::RunnerLost(reason) => self.hands.runner_lost(&reason),
-            Input::RunnerFound(Ok(link)) => {
-                for event in self.hands.runner_found(link) {
-                    self.tell(event);
-                }
+            Input::RunnerLost(number, reason) => self.hands.runner_lost(number, &reason),
+            Input::RunnerFound(number, found) => {
+                let events = match found {
+                    Ok(link) => self.hands.runner_found(number, link),
+                    Err(error) => self.hands.runner_missing(number, &error),
+                };
+                events.into_iter().for_each(|event| self.tell(event));
             }
-            Input::RunnerFound(Err(error)) => self.hands.runner_missing(&error),
-            Input::FindRunner => self.hands.find_runner(),
+            Input::FindRunner(number) => self.hands.find_runner(number),
             Input::Stop => self.stop(),
             Input::StopAtOnce => self.hands.kill_all(),
             Input::Reload => {
@@ -225,16 +228,14 @@ impl Daemon {
         }
     }
 
-    /// Lets the runner go and waits until it has.
+    /// Lets the runners go and waits until they have.
     async fn farewell(mut self) -> Ended {
-        if !self.hands.dismiss_runner() {
-            return self.ended.unwrap_or_default();
-        }
+        let mut left = self.hands.dismiss_runners();
         let _ = tokio::time::timeout(FAREWELL, async {
-            while let Some(input) = self.queue.recv().await {
-                if matches!(input, Input::RunnerLost(_)) {
-                    break;
-                }
+            while left > 0
+                && let Some(input) = self.queue.recv().await
+            {
+                left -= usize::from(matches!(input, Input::RunnerLost(..)));
             }
         })
         .await;

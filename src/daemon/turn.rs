@@ -1,14 +1,16 @@
 //! What one turn of the loop owes to others: answers and acknowledgements.
 
+use super::runner::RunnerNumber;
 use crate::api::door::Reader;
 use crate::core::Core;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Collected while events are taken, paid when what they changed is stored.
 #[derive(Default)]
 pub struct Turn {
-    /// The number of the last event of the runner that was taken.
-    pub heard: Option<u64>,
+    /// The number of the last event of each runner that was taken.
+    pub heard: BTreeMap<RunnerNumber, u64>,
     /// The core has said that everything has ended.
     pub complete: bool,
     answers: Vec<Box<dyn FnOnce()>>,

@@ -6,11 +6,12 @@
 use super::cgroup::Cgroups;
 use super::launch::READY;
 use super::orphans;
-use super::protocol::{SOCKET_NAME, TreeMode};
+use super::protocol::{RlimitPlan, SOCKET_NAME, TreeMode};
 use super::spawn::Spawner;
 use super::sys;
 use crate::os::socket;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -18,6 +19,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+/// Descriptors for the runner itself: sockets, the poller, connections, log files that are kept
+/// open, a start that is under way.
+const FILES_OF_OUR_OWN: u64 = 64 + super::hold::OPEN_LOGS_MAX as u64;
+
+/// Descriptors for a start: its process, its two pipes, and one for what happens to it (its
+/// cgroup's events while it ends, its log file while it is written).
+const FILES_OF_A_START: u64 = 4;
+
+/// A runner holds no more than this, however many descriptors it may have: with more, one process
+/// would be the bottleneck.
+const STARTS_MAX: u64 = 16_384;
 
 /// How a runner is started.
 #[derive(Clone, Debug)]
@@ -39,6 +52,10 @@ pub(super) struct Booted {
     pub(super) mode: TreeMode,
     /// Held as long as this runner lives.
     pub(super) lock: Flock<File>,
+    /// How many starts can be held.
+    pub(super) capacity: u64,
+    /// The limit of descriptors for programs whose unit names none: the one that we had.
+    pub(super) files: Option<RlimitPlan>,
 }
 
 /// Where a starting runner says that it listens, or why it cannot.
@@ -99,7 +116,31 @@ pub(super) fn boot(options: &Options) -> Result<Option<Booted>, String> {
             .map_err(|e| format!("cannot adopt orphans: {e}"))?;
     }
     let listener = listen(&socket_path).map_err(|e| said("cannot listen in")(&e))?;
-    Ok(Some(Booted { listener, socket: socket_path, spawner, cgroups, mode, lock }))
+    let (capacity, files) = take_descriptors();
+    Ok(Some(Booted {
+        listener,
+        socket: socket_path,
+        spawner,
+        cgroups,
+        mode,
+        lock,
+        capacity,
+        files,
+    }))
+}
+
+/// Takes all descriptors that we may have. Gives how many starts they are enough for, and the
+/// limit that we had, which is the one that programs expect (select(2) fails beyond 1024).
+fn take_descriptors() -> (u64, Option<RlimitPlan>) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return (STARTS_MAX, None) };
+    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    };
+    let starts = limit.saturating_sub(FILES_OF_OUR_OWN) / FILES_OF_A_START;
+    let known = |value: u64| (value != nix::libc::RLIM_INFINITY).then_some(value);
+    let files = RlimitPlan { resource: "nofile".into(), soft: known(soft), hard: known(hard) };
+    (starts.clamp(1, STARTS_MAX), Some(files))
 }
 
 /// Becomes the directory's only runner. A predecessor that no longer listens is waited for: it

@@ -114,6 +114,8 @@ struct Runner {
     /// A descriptor to give up when there are no more, so that a connection can be turned away:
     /// left waiting, it would wake the loop for ever.
     spare: Option<fs::File>,
+    /// How many starts can be held.
+    capacity: u64,
 }
 
 impl Runner {
@@ -145,9 +147,10 @@ impl Runner {
             lonely_at: Some(clock::mono().plus(FIRST_PATIENCE)),
             will: None,
             shutdown: false,
-            hold: Hold::new(booted.spawner, booted.cgroups, booted.mode, FIRST_KEY),
+            hold: Hold::new(booted.spawner, booted.cgroups, booted.mode, booted.files, FIRST_KEY),
             buffer: vec![0; 64 << 10],
             spare: fs::File::open("/dev/null").ok(),
+            capacity: booted.capacity,
         })
     }
 
@@ -276,6 +279,7 @@ impl Runner {
             mode: self.hold.mode().clone(),
             living: self.hold.held(),
             pending,
+            capacity: self.capacity,
         }));
         let Some(conn) = self.conns.get_mut(&token) else { return };
         if let Some(error) = conn.push(&welcome).err().or(refused) {

@@ -393,6 +393,14 @@ pub struct Welcome {
     pub living: Vec<Held>,
     /// How many unacknowledged events follow at once.
     pub pending: u64,
+    /// How many starts it can hold, by its limit of descriptors.
+    #[serde(default = "unbounded")]
+    pub capacity: u64,
+}
+
+/// An older runner does not know its bound.
+fn unbounded() -> u64 {
+    u64::MAX
 }
 
 /// From the runner to the daemon.

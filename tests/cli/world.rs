@@ -189,7 +189,7 @@ impl Engine {
             node_labels: BTreeMap::new(),
             zones: Arc::new(Utc),
         };
-        inbox.runner_is(RunnerFacts { pid: Some(43), mode: "group".to_owned() });
+        inbox.runner_is(RunnerFacts { pid: Some(43), mode: "group".to_owned(), runners: 1 });
         let mut engine = Engine {
             core: Core::new(config),
             events,

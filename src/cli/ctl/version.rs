@@ -63,6 +63,9 @@ fn print(versions: &Versions, screen: &mut Screen) -> std::io::Result<()> {
     screen.line(&format!("Daemon: wsup {}", daemon.version))?;
     let runner = match daemon.runner_pid {
         Some(pid) if daemon.runner_mode.is_empty() => pid.to_string(),
+        Some(pid) if daemon.runners > 1 => {
+            format!("{pid} ({}) and {} more", daemon.runner_mode, daemon.runners - 1)
+        }
         Some(pid) => format!("{pid} ({})", daemon.runner_mode),
         None => "not running".to_owned(),
     };

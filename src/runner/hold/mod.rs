@@ -11,7 +11,7 @@ use super::logs::pump::{self, READ_MAX, Turn};
 use super::logs::write::Log;
 use super::orphans;
 use super::outbox::Outbox;
-use super::protocol::{Held, LogPlan, Notice, Outcome, SpawnPlan, TreeMode};
+use super::protocol::{Held, LogPlan, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode};
 use super::spawn::{Spawner, Stdio};
 use super::start::{Life, Output, Part, Start, cgroup_name};
 use super::sys::{self, Wait};
@@ -25,7 +25,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// With more starts than this, log files are not kept open between two writes: descriptors are
 /// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
-const OPEN_LOGS_MAX: usize = 1_000;
+pub(super) const OPEN_LOGS_MAX: usize = 1_000;
 
 /// A start by its id.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ enum Known {
 #[derive(Debug)]
 pub(super) struct Hold {
     spawner: Spawner,
+    /// The limit of descriptors for programs whose plan names none.
+    files: Option<RlimitPlan>,
     /// `None`: process groups are used.
     cgroups: Option<Cgroups>,
     mode: TreeMode,
@@ -67,9 +69,11 @@ impl Hold {
         spawner: Spawner,
         cgroups: Option<Cgroups>,
         mode: TreeMode,
+        files: Option<RlimitPlan>,
         first_key: u64,
     ) -> Hold {
         Hold {
+            files,
             spawner,
             cgroups,
             mode,
@@ -148,7 +152,10 @@ impl Hold {
         self.outbox.push(Outcome::SpawnFailed { id: plan.id, message });
     }
 
-    fn try_spawn(&mut self, plan: SpawnPlan) -> Result<Start, String> {
+    fn try_spawn(&mut self, mut plan: SpawnPlan) -> Result<Start, String> {
+        if !plan.rlimits.iter().any(|limit| limit.resource == "nofile") {
+            plan.rlimits.extend(self.files.clone());
+        }
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             format!("cannot start {}: {what}: {error}", plan.instance)
         };

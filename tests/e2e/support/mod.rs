@@ -44,6 +44,8 @@ pub struct Daemon {
     dir: tempfile::TempDir,
     child: Option<Child>,
     flags: Vec<String>,
+    /// The limit of descriptors, if it is not the test's own.
+    files: Option<u32>,
 }
 
 impl Daemon {
@@ -55,11 +57,21 @@ impl Daemon {
 
     /// The same with further flags.
     pub fn start_with(units: &[(&str, &str)], flags: &[&str]) -> Daemon {
+        Daemon::start_as(units, flags, None)
+    }
+
+    /// The same with so few descriptors for the daemon and each of its runners.
+    pub fn start_limited(units: &[(&str, &str)], files: u32) -> Daemon {
+        Daemon::start_as(units, &[], Some(files))
+    }
+
+    fn start_as(units: &[(&str, &str)], flags: &[&str], files: Option<u32>) -> Daemon {
         let dir = tempfile::Builder::new().prefix("wsup-e2e-").tempdir().expect("a folder");
         let mut daemon = Daemon {
             dir,
             child: None,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            files,
         };
         fs::create_dir_all(daemon.path("units")).expect("units folder");
         fs::create_dir_all(daemon.path("scratch")).expect("work folder");
@@ -78,7 +90,17 @@ impl Daemon {
             .append(true)
             .open(self.path("daemon.stderr"))
             .expect("a log");
-        let child = wsup()
+        let mut command = match self.files {
+            None => wsup(),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.env_remove("WSUP_CONTROL").env_remove("NOTIFY_SOCKET");
+                shell.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\""));
+                shell.arg(env!("CARGO_BIN_EXE_wsup"));
+                shell
+            }
+        };
+        let child = command
             .arg("daemon")
             .arg("--units")
             .arg(self.path("units"))
