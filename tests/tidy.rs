@@ -7,6 +7,8 @@
 // All of this is a test, the helpers too; clippy takes only what stands under #[test] for one.
 #![allow(clippy::indexing_slicing, clippy::panic)]
 
+#[path = "tidy/rows.rs"]
+mod rows;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -110,6 +112,10 @@ const FUNCTION_LINES: usize = 70;
 
 /// The only files with `unsafe` in them (or in the modules below them).
 const UNSAFE: &[&str] = &["src/runner/sys", "src/runner/spawn"];
+
+/// How many rows the tables of these files have at least, by what their path begins with. A
+/// number may go up only: whoever adds rows raises it.
+const ROWS: &[(&str, usize)] = &[("src/core/workload/deployment/", 90)];
 
 /// Fails with all breaches of a rule, one a line.
 #[track_caller]
@@ -264,6 +270,36 @@ fn nothing_is_left_for_later() {
     );
 }
 
+/// `cargo test --test tidy rows -- --nocapture` prints the numbers.
+#[test]
+fn rows_of_tables_name_their_sources() {
+    let mut breaches = Vec::new();
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for file in sources() {
+        let found = rows::rows(&file);
+        breaches.extend(found.wrong);
+        if found.count > 0 {
+            counted.push((file.path.clone(), found.count));
+        }
+    }
+    for (path, count) in &counted {
+        println!("{count:5} rows in {path}");
+    }
+    println!("{:5} rows in all", counted.iter().map(|(_, count)| count).sum::<usize>());
+    for (path, least) in ROWS {
+        let there = counted.iter().filter(|(file, _)| file.starts_with(path));
+        let there: usize = there.map(|(_, count)| count).sum();
+        if there < *least {
+            breaches.push(format!("{path}: {there} rows, fewer than the {least} there were"));
+        }
+    }
+    none(
+        breaches,
+        "A row begins with by(\"source\", \"rule\"): the Kubernetes file by its name in \
+         tests/tidy/rows.rs, or `k8s-semantics 14` or `wsup`; no row says what another one says.",
+    );
+}
+
 #[test]
 fn every_file_says_what_it_is_for() {
     let silent = sources();
@@ -407,6 +443,8 @@ mod tests {
     }
     assert!(!paths.iter().any(|p| p.contains("fs") || p.contains("net") || p.contains("env")));
     assert_eq!(file.macros(), [(9, "println".to_owned())]);
+    assert_eq!(file.calls("exit").len(), 1);
+    assert_eq!(file.calls("life").len(), 0, "where it is made is no call");
     assert_eq!(file.functions(), [(7, "life".to_owned(), 5)]);
     assert_eq!(file.word("unsafe").count(), 0);
     assert_eq!(file.lines_without_tests(), 11);

@@ -23,6 +23,8 @@ mod settle;
 mod show;
 pub mod signal;
 pub mod spec;
+#[cfg(test)]
+pub(crate) mod table;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -192,6 +192,20 @@ impl Source {
         self.words().into_iter().filter_map(called).collect()
     }
 
+    /// Where a function is called: its line, and its place among the characters of the text.
+    pub(crate) fn calls(&self, name: &str) -> Vec<(usize, usize)> {
+        let words = self.words();
+        let before = std::iter::once("").chain(words.iter().map(|(_, word)| word.as_str()));
+        words
+            .iter()
+            .zip(before)
+            .filter(|((at, word), before)| {
+                word == name && *before != "fn" && self.starts(at + word.chars().count(), "(")
+            })
+            .map(|((at, _), _)| (self.line(*at), *at))
+            .collect()
+    }
+
     /// The functions: line, name, and lines from `fn` to the closing brace.
     pub(crate) fn functions(&self) -> Vec<(usize, String, usize)> {
         let words = self.words();

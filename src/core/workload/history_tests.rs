@@ -2,6 +2,7 @@
 
 use super::super::replicaset::fake::{START, template};
 use super::*;
+use crate::core::table::{Rule, by};
 
 const NOW: Wall = START.wall;
 
@@ -19,14 +20,14 @@ fn adopt_all(texts: &[&str]) -> (Revisions, Vec<Revision>) {
 fn numbering() {
     // (rule, templates in the order of their use, numbers in the order of first use)
     #[rustfmt::skip]
-    let rows: &[(&str, &[&str], &[Revision])] = &[
-        ("control.go getStatefulSetRevisions: the first", &["a"], &[1]),
-        ("control.go getStatefulSetRevisions: the newest again makes none", &["a", "a"], &[1]),
-        ("control.go getStatefulSetRevisions: a new one", &["a", "b"], &[1, 2]),
-        ("control.go getStatefulSetRevisions: an older one is renumbered", &["a", "b", "a"], &[3, 2]),
-        ("update.go constructHistory: and again", &["a", "b", "a", "b"], &[3, 4]),
-        ("controller_history.go FindEqualRevisions: any older one", &["a", "b", "c", "b"], &[1, 4, 3]),
-        ("controller_history.go nextRevision: beyond the greatest", &["a", "b", "a", "c"], &[3, 2, 4]),
+    let rows: &[(Rule, &[&str], &[Revision])] = &[
+        (by("stateful_set_control.go getStatefulSetRevisions", "the first"), &["a"], &[1]),
+        (by("stateful_set_control.go getStatefulSetRevisions", "the newest again makes none"), &["a", "a"], &[1]),
+        (by("stateful_set_control.go getStatefulSetRevisions", "a new one"), &["a", "b"], &[1, 2]),
+        (by("stateful_set_control.go getStatefulSetRevisions", "an older one is renumbered"), &["a", "b", "a"], &[3, 2]),
+        (by("daemon/update.go constructHistory", "and again"), &["a", "b", "a", "b"], &[3, 4]),
+        (by("controller_history.go FindEqualRevisions", "any older one"), &["a", "b", "c", "b"], &[1, 4, 3]),
+        (by("controller_history.go nextRevision", "beyond the greatest"), &["a", "b", "a", "c"], &[3, 2, 4]),
     ];
     for (rule, texts, expected) in rows {
         assert_eq!(adopt_all(texts).1, *expected, "{rule}");
@@ -41,21 +42,21 @@ fn numbering() {
 #[test]
 fn truncation() {
     // Of five, with the numbers 1 to 5: (rule, limit, in use, daemonset's rule, numbers kept)
-    type Row<'a> = (&'a str, u32, &'a [SetId], bool, &'a [Revision]);
+    type Row<'a> = (Rule, u32, &'a [SetId], bool, &'a [Revision]);
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
-        ("control.go truncateHistory: below the limit", 10, &[5], false, &[1, 2, 3, 4, 5]),
-        ("control.go truncateHistory: the oldest go", 2, &[5], false, &[3, 4, 5]),
-        ("control.go truncateHistory: none is kept", 0, &[5], false, &[5]),
-        ("control.go truncateHistory: ones in use do not count", 2, &[1, 5], false, &[1, 3, 4, 5]),
-        ("control.go truncateHistory: current and update stay", 0, &[2, 5], false, &[2, 5]),
-        ("control.go truncateHistory: all", u32::MAX, &[5], false, &[1, 2, 3, 4, 5]),
-        ("update.go cleanupHistory: below the limit", 10, &[5], true, &[1, 2, 3, 4, 5]),
-        ("update.go cleanupHistory: the oldest go", 2, &[5], true, &[3, 4, 5]),
-        ("update.go cleanupHistory: ones in use count", 2, &[1, 5], true, &[1, 4, 5]),
-        ("update.go cleanupHistory: but stay", 0, &[2, 5], true, &[2, 5]),
-        ("update.go cleanupHistory: the newest stays", 0, &[], true, &[5]),
-        ("update.go cleanupHistory: all", u32::MAX, &[5], true, &[1, 2, 3, 4, 5]),
+        (by("stateful_set_control.go truncateHistory", "below the limit"), 10, &[5], false, &[1, 2, 3, 4, 5]),
+        (by("stateful_set_control.go truncateHistory", "the oldest go"), 2, &[5], false, &[3, 4, 5]),
+        (by("stateful_set_control.go truncateHistory", "none is kept"), 0, &[5], false, &[5]),
+        (by("stateful_set_control.go truncateHistory", "ones in use do not count"), 2, &[1, 5], false, &[1, 3, 4, 5]),
+        (by("stateful_set_control.go truncateHistory", "current and update stay"), 0, &[2, 5], false, &[2, 5]),
+        (by("stateful_set_control.go truncateHistory", "all"), u32::MAX, &[5], false, &[1, 2, 3, 4, 5]),
+        (by("daemon/update.go cleanupHistory", "below the limit"), 10, &[5], true, &[1, 2, 3, 4, 5]),
+        (by("daemon/update.go cleanupHistory", "the oldest go"), 2, &[5], true, &[3, 4, 5]),
+        (by("daemon/update.go cleanupHistory", "ones in use count"), 2, &[1, 5], true, &[1, 4, 5]),
+        (by("daemon/update.go cleanupHistory", "but stay"), 0, &[2, 5], true, &[2, 5]),
+        (by("daemon/update.go cleanupHistory", "the newest stays"), 0, &[], true, &[5]),
+        (by("daemon/update.go cleanupHistory", "all"), u32::MAX, &[5], true, &[1, 2, 3, 4, 5]),
     ];
     for (rule, limit, live, daemonset, expected) in rows {
         let mut revisions = adopt_all(&["a", "b", "c", "d", "e"]).0;
@@ -71,40 +72,58 @@ fn truncation() {
 
 #[test]
 fn undo() {
-    // kubectl polymorphichelpers/rollback.go: (templates, to, the text of the template found)
-    type Row<'a> = (&'a [&'a str], Option<Revision>, Result<&'a str, &'a str>);
+    // (rule, templates in the order of their use, to which revision, the template found)
+    type Row<'a> = (Rule, &'a [&'a str], Option<Revision>, Result<&'a str, &'a str>);
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
-        (&["a", "b"], None, Ok("a")),
-        (&["a", "b", "c"], None, Ok("b")),
-        (&["a", "b", "a"], None, Ok("b")),
-        (&["a", "b", "c"], Some(1), Ok("a")),
-        (&["a", "b", "c"], Some(3), Ok("c")),
-        (&["a"], None, Err("there is no earlier revision to go back to; known revisions: 1")),
-        (&[], None, Err("there is no earlier revision to go back to; known revisions: none")),
-        (&["a", "b", "a"], Some(1), Err("there is no revision 1; known revisions: 2, 3")),
-        (&["a"], Some(0), Err("there is no revision 0; known revisions: 1")),
+        (by("kubectl/rollback.go deploymentRevision", "without a number to the one before the latest"), &["a", "b"], None, Ok("a")),
+        (by("kubectl/rollback.go deploymentRevision", "not to the first of several"), &["a", "b", "c"], None, Ok("b")),
+        (by("kubectl/rollback.go deploymentRevision", "by number, not by age: a renumbered one is the latest"), &["a", "b", "a"], None, Ok("b")),
+        (by("kubectl/rollback.go deploymentRevision", "twice is back where it was"), &["a", "b", "a", "b"], None, Ok("a")),
+        (by("kubectl/rollback.go deploymentRevision", "to a number"), &["a", "b", "c"], Some(1), Ok("a")),
+        (by("kubectl/rollback.go deploymentRevision", "to the number a revision got when it was used again"), &["a", "b", "a", "c"], Some(3), Ok("a")),
+        (by("kubectl/rollback.go deploymentRevision", "to the latest, which changes nothing"), &["a", "b", "c"], Some(3), Ok("c")),
+        (by("kubectl/rollback.go revisionNotFoundErr", "there is only one"), &["a"], None, Err("there is no earlier revision to go back to; known revisions: 1")),
+        (by("kubectl/rollback.go revisionNotFoundErr", "there is none"), &[], None, Err("there is no earlier revision to go back to; known revisions: none")),
+        (by("kubectl/rollback.go revisionNotFoundErr", "a number that was given up for a later one"), &["a", "b", "a"], Some(1), Err("there is no revision 1; known revisions: 2, 3")),
+        (by("kubectl/rollback.go revisionNotFoundErr", "a number that is yet to come"), &["a"], Some(2), Err("there is no revision 2; known revisions: 1")),
     ];
-    for (texts, to, expected) in rows {
+    for (rule, texts, to, expected) in rows {
         let found = undo_template(&adopt_all(texts).0.history(), *to);
         let expected = expected.map(template).map_err(str::to_owned);
-        assert_eq!(found, expected, "{texts:?} to {to:?}");
+        assert_eq!(found, expected, "{rule}");
     }
 }
 
 #[test]
 fn earlier_numbers() {
-    // deployment_util.go SetNewReplicaSetAnnotations
-    let mut stored = store(1, 1, &template("a"), NOW, &mut 0, &[]);
-    assert!(!stored.raise(1), "only raised if lower");
-    assert!(stored.raise(3) && stored.raise(7) && !stored.raise(5));
-    assert_eq!((stored.revision, stored.earlier.as_str()), (7, "1,3"));
-    for number in 8..3000 {
-        stored.raise(number);
-        assert!(stored.earlier.len() <= EARLIER_MAX);
+    // (rule, number and text of earlier ones before, raised to, whether it is, both after)
+    type Row<'a> = (Rule, (Revision, &'a str), Revision, bool, (Revision, &'a str));
+    // Of 2000 characters, the most there may be.
+    let full = format!("{}1234", "9,".repeat(998));
+    let nines = |count: usize, end: &str| format!("{}{end}", "9,".repeat(count));
+    let (shorter, much_shorter, exact) =
+        (nines(996, "1234,12"), nines(995, "1234,1234"), nines(997, "1234,5"));
+    let room = nines(997, "1234");
+    let one_long = "7".repeat(EARLIER_MAX);
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "not to its own number"), (4, ""), 4, false, (4, "")),
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "not to a lower one: an old set was removed meanwhile"), (4, "1"), 3, false, (4, "1")),
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "the former number is kept as text"), (1, ""), 3, true, (3, "1")),
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "behind the ones before it"), (3, "1"), 7, true, (7, "1,3")),
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "2000 characters are allowed"), (5, &room), 6, true, (6, &exact)),
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "beyond them the oldest is dropped"), (12, &full), 20, true, (20, &shorter)),
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "as many of the oldest as it takes"), (1234, &full), 2000, true, (2000, &much_shorter)),
+        (by("deployment/util.go SetNewReplicaSetAnnotations", "if need be all of them"), (8, &one_long), 9, true, (9, "8")),
+    ];
+    for (rule, (revision, earlier), to, raised, after) in rows {
+        let mut stored = store(1, *revision, &template("a"), NOW, &mut 0, &[]);
+        stored.earlier = (*earlier).to_owned();
+        assert_eq!(stored.raise(*to), *raised, "{rule}");
+        assert_eq!((stored.revision, stored.earlier.as_str()), *after, "{rule}");
+        assert!(stored.earlier.len() <= EARLIER_MAX, "{rule}");
     }
-    assert!(stored.earlier.ends_with(",2997,2998"), "the oldest are dropped");
-    assert!(stored.earlier.len() > EARLIER_MAX - 5);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::super::replicaset::fake::*;
 use super::*;
 use crate::core::report::Reason;
 use crate::core::spec::{Amount, Nodes};
+use crate::core::table::{Rule, by};
 
 struct Daemons {
     spec: DaemonSetSpec,
@@ -112,7 +113,7 @@ fn sync(spec: &DaemonSetSpec, mode: Mode, names: &[&str], observed: &[Observed])
 }
 
 /// Rule, spec, nodes, what is there, what is intended.
-type Row<'a> = (&'a str, DaemonSetSpec, &'a [&'a str], Vec<Observed>, &'a [&'a str]);
+type Row<'a> = (Rule, DaemonSetSpec, &'a [&'a str], Vec<Observed>, &'a [&'a str]);
 
 fn check(rows: Vec<Row<'_>>) {
     for (rule, spec, names, observed, expected) in rows {
@@ -128,26 +129,26 @@ fn on_delete() -> DaemonSetSpec {
 fn managing_nodes() {
     #[rustfmt::skip]
     check(vec![
-        ("controller.go podsShouldBeOnNode: one on each node", spec(0, 1), &["a", "b"], vec![], &["+agent-a@2", "+agent-b@2"]),
-        ("controller.go podsShouldBeOnNode: as it should be", spec(0, 1), &["a"], vec![new(1, "a")], &[]),
-        ("controller.go podsShouldBeOnNode: no such node any more", spec(0, 1), &["a"], vec![new(1, "a"), new(2, "b")], &["-b/2"]),
-        ("controller.go podsShouldBeOnNode: none at all", spec(0, 1), &[], vec![new(1, "a")], &["-a/1"]),
-        ("controller.go podsShouldBeOnNode: gone and back, the old one still goes", spec(0, 1), &["a"], vec![new(1, "a").going()], &[]),
-        ("controller.go podsShouldBeOnNode: also with surge", spec(1, 0), &["a"], vec![new(1, "a").going()], &[]),
-        ("controller.go podsShouldBeOnNode: Failed", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Failed)], &["~a/1"]),
-        ("controller.go podsShouldBeOnNode: Succeeded", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Succeeded)], &["~a/1"]),
-        ("controller.go podsShouldBeOnNode: Failed and going", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Failed).going()], &[]),
-        ("wsup: one that gave up waits for an operator", spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::GaveUp)], &[]),
-        ("controller.go podsShouldBeOnNode: of two the oldest stays", spec(0, 1), &["a"], vec![new(1, "a"), new(2, "a")], &["-a/2"]),
-        ("controller.go podsShouldBeOnNode: of any revision", spec(0, 1), &["a"], vec![old(1, "a"), new(2, "a")], &["-a/2"]),
-        ("controller.go podsShouldBeOnNode: surge, old works, new not yet", spec(1, 0), &["a"], vec![old(1, "a"), new(2, "a").unready()], &[]),
-        ("controller.go podsShouldBeOnNode: surge, old does not work", spec(1, 0), &["a"], vec![old(1, "a").unready(), new(2, "a").unready()], &["-a/1"]),
-        ("controller.go podsShouldBeOnNode: surge, new works", spec(1, 0), &["a"], vec![old(1, "a"), new(2, "a")], &["-a/1"]),
-        ("controller.go podsShouldBeOnNode: surge, two old ones", spec(1, 0), &["a"], vec![old(1, "a"), old(2, "a")], &["-a/2"]),
-        ("controller.go podsShouldBeOnNode: surge, two new ones", spec(1, 0), &["a"], vec![new(1, "a"), new(2, "a")], &["-a/2"]),
-        ("controller.go podsShouldBeOnNode: surge, two of each", spec(1, 0), &["a"], vec![old(1, "a"), old(2, "a"), new(3, "a").unready(), new(4, "a").unready()], &["-a/4", "-a/2"]),
-        ("update.go OnDelete: an empty node gets the newest", on_delete(), &["a", "b"], vec![old(1, "a")], &["+agent-b@2"]),
-        ("a foreign instance", spec(0, 1), &[], vec![instance(1, NEW)], &["-i-1/1"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "one on each node"), spec(0, 1), &["a", "b"], vec![], &["+agent-a@2", "+agent-b@2"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "as it should be"), spec(0, 1), &["a"], vec![new(1, "a")], &[]),
+        (by("daemon_controller.go podsShouldBeOnNode", "no such node any more"), spec(0, 1), &["a"], vec![new(1, "a"), new(2, "b")], &["-b/2"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "none at all"), spec(0, 1), &[], vec![new(1, "a")], &["-a/1"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "gone and back, the old one still goes"), spec(0, 1), &["a"], vec![new(1, "a").going()], &[]),
+        (by("daemon_controller.go podsShouldBeOnNode", "also with surge"), spec(1, 0), &["a"], vec![new(1, "a").going()], &[]),
+        (by("daemon_controller.go podsShouldBeOnNode", "Failed"), spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Failed)], &["~a/1"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "Succeeded"), spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Succeeded)], &["~a/1"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "Failed and going"), spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::Failed).going()], &[]),
+        (by("wsup", "one that gave up waits for an operator"), spec(0, 1), &["a"], vec![new(1, "a").phase(Phase::GaveUp)], &[]),
+        (by("daemon_controller.go podsShouldBeOnNode", "of two the oldest stays"), spec(0, 1), &["a"], vec![new(1, "a"), new(2, "a")], &["-a/2"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "of any revision"), spec(0, 1), &["a"], vec![old(1, "a"), new(2, "a")], &["-a/2"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "surge, old works, new not yet"), spec(1, 0), &["a"], vec![old(1, "a"), new(2, "a").unready()], &[]),
+        (by("daemon_controller.go podsShouldBeOnNode", "surge, old does not work"), spec(1, 0), &["a"], vec![old(1, "a").unready(), new(2, "a").unready()], &["-a/1"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "surge, new works"), spec(1, 0), &["a"], vec![old(1, "a"), new(2, "a")], &["-a/1"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "surge, two old ones"), spec(1, 0), &["a"], vec![old(1, "a"), old(2, "a")], &["-a/2"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "surge, two new ones"), spec(1, 0), &["a"], vec![new(1, "a"), new(2, "a")], &["-a/2"]),
+        (by("daemon_controller.go podsShouldBeOnNode", "surge, two of each"), spec(1, 0), &["a"], vec![old(1, "a"), old(2, "a"), new(3, "a").unready(), new(4, "a").unready()], &["-a/4", "-a/2"]),
+        (by("daemon_controller.go updateDaemonSet", "an empty node gets the newest"), on_delete(), &["a", "b"], vec![old(1, "a")], &["+agent-b@2"]),
+        (by("wsup", "a foreign instance goes"), spec(0, 1), &[], vec![instance(1, NEW)], &["-i-1/1"]),
     ]);
 }
 
@@ -166,22 +167,22 @@ fn replacing() {
     let slow = DaemonSetSpec { min_ready: Millis::from_secs(100_000), ..spec(0, 1) };
     #[rustfmt::skip]
     check(vec![
-        ("update.go rollingUpdate: as many as the budget", spec(0, 2), three, all_old(), &["-a/1", "-b/2"]),
-        ("update.go rollingUpdate: a new one that is not available spends it", spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &[]),
-        ("update.go rollingUpdate: in part", spec(0, 2), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &["-b/2"]),
-        ("update.go rollingUpdate: one that is available does not", spec(0, 1), three, vec![new(1, "a"), old(2, "b"), old(3, "c")], &["-b/2"]),
-        ("update.go rollingUpdate: one that goes spends it", spec(0, 1), three, vec![old(1, "a").going(), old(2, "b"), old(3, "c")], &[]),
-        ("update.go rollingUpdate: old ones that are not available go outside the budget", spec(0, 1), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-a/1", "-b/2", "-c/3"]),
-        ("update.go rollingUpdate: also when it is spent", spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-b/2"]),
-        ("wsup: one that gave up is such", spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").phase(Phase::GaveUp), old(3, "c")], &["-b/2"]),
-        ("update.go updatedDesiredNodeCounts: percent, up", percent(34), three, all_old(), &["-a/1", "-b/2"]),
-        ("update.go updatedDesiredNodeCounts: percent, up to all", percent(100), three, all_old(), &["-a/1", "-b/2", "-c/3"]),
-        ("update.go updatedDesiredNodeCounts: both nothing is one", spec(0, 0), three, all_old(), &["-a/1"]),
-        ("update.go rollingUpdate: done", spec(0, 1), &["a"], vec![new(1, "a")], &[]),
-        ("update.go rollingUpdate: min_ready", slow, &["a", "b"], vec![new(1, "a"), old(2, "b")], &["-b/2"]),
-        ("controller.go updateDaemonSet: empty nodes first", spec(0, 3), three, vec![old(1, "a"), old(2, "b")], &["+agent-c@2"]),
-        ("update.go OnDelete", on_delete(), three, all_old(), &[]),
-        ("wsup: paused", paused, three, all_old(), &[]),
+        (by("daemon/update.go rollingUpdate", "as many as the budget"), spec(0, 2), three, all_old(), &["-a/1", "-b/2"]),
+        (by("daemon/update.go rollingUpdate", "a new one that is not available spends it"), spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &[]),
+        (by("daemon/update.go rollingUpdate", "in part"), spec(0, 2), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &["-b/2"]),
+        (by("daemon/update.go rollingUpdate", "one that is available does not"), spec(0, 1), three, vec![new(1, "a"), old(2, "b"), old(3, "c")], &["-b/2"]),
+        (by("daemon/update.go rollingUpdate", "one that goes spends it"), spec(0, 1), three, vec![old(1, "a").going(), old(2, "b"), old(3, "c")], &[]),
+        (by("daemon/update.go rollingUpdate", "old ones that are not available go outside the budget"), spec(0, 1), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-a/1", "-b/2", "-c/3"]),
+        (by("daemon/update.go rollingUpdate", "also when it is spent"), spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-b/2"]),
+        (by("wsup", "one that gave up is such"), spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").phase(Phase::GaveUp), old(3, "c")], &["-b/2"]),
+        (by("daemon/update.go updatedDesiredNodeCounts", "percent, up"), percent(34), three, all_old(), &["-a/1", "-b/2"]),
+        (by("daemon/update.go updatedDesiredNodeCounts", "percent, up to all"), percent(100), three, all_old(), &["-a/1", "-b/2", "-c/3"]),
+        (by("daemon/update.go updatedDesiredNodeCounts", "both nothing is one"), spec(0, 0), three, all_old(), &["-a/1"]),
+        (by("daemon/update.go rollingUpdate", "done"), spec(0, 1), &["a"], vec![new(1, "a")], &[]),
+        (by("daemon/update.go rollingUpdate", "min_ready"), slow, &["a", "b"], vec![new(1, "a"), old(2, "b")], &["-b/2"]),
+        (by("daemon_controller.go updateDaemonSet", "empty nodes first"), spec(0, 3), three, vec![old(1, "a"), old(2, "b")], &["+agent-c@2"]),
+        (by("daemon_controller.go updateDaemonSet", "OnDelete takes no step"), on_delete(), three, all_old(), &[]),
+        (by("wsup", "paused"), paused, three, all_old(), &[]),
     ]);
 }
 
@@ -191,12 +192,12 @@ fn surging() {
     let all_old = || vec![old(1, "a"), old(2, "b"), old(3, "c")];
     #[rustfmt::skip]
     check(vec![
-        ("update.go rollingUpdate: a second one on as many as the budget", spec(2, 0), three, all_old(), &["+agent-a?@2", "+agent-b?@2"]),
-        ("update.go rollingUpdate: those that wait spend it", spec(1, 0), three, vec![old(1, "a"), new(4, "a").unready(), old(2, "b"), old(3, "c")], &[]),
-        ("update.go rollingUpdate: old ones that are not available outside it", spec(1, 0), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["+agent-a?@2", "+agent-b?@2", "+agent-c?@2"]),
-        ("update.go rollingUpdate: a new one alone spends nothing", spec(1, 0), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &["+agent-b?@2"]),
-        ("update.go rollingUpdate: done", spec(1, 0), &["a"], vec![new(1, "a")], &[]),
-        ("wsup: the name is free where the old one has another", spec(1, 0), &["a"], vec![Observed { name: "agent-a-xxxxx".to_owned(), ..old(1, "a") }], &["+agent-a@2"]),
+        (by("daemon/update.go rollingUpdate", "a second one on as many as the budget"), spec(2, 0), three, all_old(), &["+agent-a?@2", "+agent-b?@2"]),
+        (by("daemon/update.go rollingUpdate", "those that wait spend it"), spec(1, 0), three, vec![old(1, "a"), new(4, "a").unready(), old(2, "b"), old(3, "c")], &[]),
+        (by("daemon/update.go rollingUpdate", "old ones that are not available outside it"), spec(1, 0), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["+agent-a?@2", "+agent-b?@2", "+agent-c?@2"]),
+        (by("daemon/update.go rollingUpdate", "a new one alone spends nothing"), spec(1, 0), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &["+agent-b?@2"]),
+        (by("daemon/update.go rollingUpdate", "surge, done"), spec(1, 0), &["a"], vec![new(1, "a")], &[]),
+        (by("wsup", "the name is free where the old one has another"), spec(1, 0), &["a"], vec![Observed { name: "agent-a-xxxxx".to_owned(), ..old(1, "a") }], &["+agent-a@2"]),
     ]);
 }
 

@@ -7,6 +7,7 @@ use super::rollout::{proportion, resolve_fenceposts};
 use super::*;
 use crate::core::report::Reason;
 use crate::core::spec::{Amount, DeploymentStrategy};
+use crate::core::table::{Rule, by};
 use crate::core::time::Millis;
 
 struct Deployment {
@@ -83,48 +84,88 @@ fn percent(n: u32) -> Amount {
 
 #[test]
 fn fenceposts() {
-    // deployment_util.go ResolveFenceposts: (replicas, surge, unavailable) -> resolved.
+    // (rule, replicas, surge, unavailable, both resolved)
+    #[rustfmt::skip]
     let rows = [
-        (10, percent(25), percent(25), (3, 2)),
-        (4, percent(25), percent(25), (1, 1)),
-        (1, percent(25), percent(25), (1, 0)),
-        (0, percent(25), percent(25), (0, 1)),
-        (10, count(0), percent(5), (0, 1)),
-        (10, count(0), count(0), (0, 1)),
-        (3, percent(200), count(0), (6, 0)),
-        (3, count(1), count(7), (1, 7)),
-        (100, percent(1), percent(1), (1, 1)),
-        (99, percent(1), percent(1), (1, 0)),
+        (by("deployment/util.go ResolveFenceposts", "surge up, unavailable down"), 10, percent(25), percent(25), (3, 2)),
+        (by("deployment/util.go ResolveFenceposts", "nothing to round"), 4, percent(25), percent(25), (1, 1)),
+        (by("deployment/util.go ResolveFenceposts", "unavailable may come to nothing"), 1, percent(25), percent(25), (1, 0)),
+        (by("deployment/util.go ResolveFenceposts", "of no replicas, one unavailable"), 0, percent(25), percent(25), (0, 1)),
+        (by("deployment/util.go ResolveFenceposts", "both come to nothing: one unavailable"), 10, count(0), percent(5), (0, 1)),
+        (by("deployment/util.go ResolveFenceposts", "both are nothing: one unavailable"), 10, count(0), count(0), (0, 1)),
+        (by("deployment/util.go ResolveFenceposts", "a surge above 100 %"), 3, percent(200), count(0), (6, 0)),
+        (by("deployment/util.go ResolveFenceposts", "numbers as they are"), 3, count(1), count(7), (1, 7)),
+        (by("deployment/util.go ResolveFenceposts", "1 % of 100"), 100, percent(1), percent(1), (1, 1)),
+        (by("deployment/util.go ResolveFenceposts", "1 % of 99"), 99, percent(1), percent(1), (1, 0)),
+        (by("deployment/util.go ResolveFenceposts", "100 % of either"), 7, percent(100), percent(100), (7, 7)),
+        (by("deployment/util.go ResolveFenceposts", "no overflow on the way"), 100_000, percent(100), percent(99), (100_000, 99_000)),
     ];
-    for (replicas, surge, unavailable, expected) in rows {
-        let resolved = resolve_fenceposts(surge, unavailable, replicas);
-        assert_eq!(resolved, expected, "{surge:?} {unavailable:?} of {replicas}");
+    for (rule, replicas, surge, unavailable, expected) in rows {
+        assert_eq!(resolve_fenceposts(surge, unavailable, replicas), expected, "{rule}");
     }
-    // deployment_util.go MaxUnavailable: never more than there are, none without rolling.
-    assert_eq!(Bounds::of(&spec(3, count(1), count(7))).unavailable, 3);
-    assert_eq!(Bounds::of(&spec(0, count(0), count(0))).unavailable, 0);
-    let mut recreate = spec(3, count(0), count(0));
-    recreate.strategy = DeploymentStrategy::Recreate;
-    assert_eq!((Bounds::of(&recreate).surge, Bounds::of(&recreate).min_available()), (0, 3));
+}
+
+#[test]
+fn bounds_of_a_spec() {
+    let recreate = |n| DeploymentSpec {
+        strategy: DeploymentStrategy::Recreate,
+        ..spec(n, count(0), count(0))
+    };
+    // (rule, spec, how many there may be, how many must be available)
+    #[rustfmt::skip]
+    let rows = [
+        (by("deployment/util.go MaxUnavailable", "never more than there are"), spec(3, count(1), count(7)), 4, 0),
+        (by("deployment/util.go MaxUnavailable", "of none, none"), spec(0, count(0), count(0)), 0, 0),
+        (by("deployment/util.go MaxUnavailable", "as it is"), spec(10, count(3), count(2)), 13, 8),
+        (by("deployment/util.go MaxUnavailable", "rounded down"), spec(10, percent(25), percent(25)), 13, 8),
+        (by("deployment/util.go MaxUnavailable", "none without rolling"), recreate(3), 3, 3),
+        (by("deployment/util.go MaxSurge", "none without rolling"), recreate(0), 0, 0),
+        (by("deployment/util.go MaxSurge", "nothing of both is one unavailable, no surge"), spec(3, count(0), percent(10)), 3, 2),
+    ];
+    for (rule, spec, most, least) in rows {
+        let bounds = Bounds::of(&spec);
+        assert_eq!((bounds.max_total(), bounds.min_available()), (most, least), "{rule}");
+    }
+}
+
+#[test]
+fn room_for_a_new_set() {
+    // (rule, spec, wanted of all sets, of these of the new one, its size after)
+    let recreate =
+        DeploymentSpec { strategy: DeploymentStrategy::Recreate, ..spec(3, count(0), count(0)) };
+    #[rustfmt::skip]
+    let rows = [
+        (by("deployment/util.go NewRSNewReplicas", "nothing else is there"), spec(3, count(1), count(0)), 0, 0, 3),
+        (by("deployment/util.go NewRSNewReplicas", "the surge"), spec(3, count(2), count(0)), 3, 0, 2),
+        (by("deployment/util.go NewRSNewReplicas", "no room"), spec(3, count(0), count(1)), 3, 0, 0),
+        (by("deployment/util.go NewRSNewReplicas", "more than may be, it keeps what it has"), spec(3, count(1), count(0)), 6, 2, 2),
+        (by("deployment/util.go NewRSNewReplicas", "never beyond replicas"), spec(3, count(9), count(0)), 3, 1, 3),
+        (by("deployment/util.go NewRSNewReplicas", "in full with Recreate, whatever is there"), recreate, 9, 0, 3),
+    ];
+    for (rule, spec, total, wanted, expected) in rows {
+        assert_eq!(Bounds::of(&spec).room_for_new(total, wanted), expected, "{rule}");
+    }
 }
 
 #[test]
 fn proportions() {
-    // deployment_util.go getReplicaSetFraction, integer.RoundToInt32: halves away from zero.
+    // (rule, size, allowed when it was sized, allowed now, how many to add)
+    #[rustfmt::skip]
     let rows = [
-        (2, 5, 10, 2),
-        (3, 5, 10, 3),
-        (2, 5, 3, -1),
-        (3, 5, 3, -1),
-        (1, 2, 3, 1),
-        (1, 4, 2, 0),
-        (5, 13, 56, 17),
-        (3, 13, 56, 10),
-        (7, 10, 0, -7),
-        (1, 0, 4, 3),
+        (by("deployment/util.go getReplicaSetFraction", "twice as many"), 2, 5, 10, 2),
+        (by("deployment/util.go getReplicaSetFraction", "fewer: 1.2 is 1"), 2, 5, 3, -1),
+        (by("deployment/util.go getReplicaSetFraction", "fewer: 1.8 is 2"), 3, 5, 3, -1),
+        (by("integer.go RoundToInt32", "1.5 is 2: halves away from zero"), 1, 2, 3, 1),
+        (by("integer.go RoundToInt32", "0.5 is 1: halves away from zero"), 1, 4, 2, 0),
+        (by("integer.go RoundToInt32", "0.49 is nothing"), 1, 100, 49, -1),
+        (by("deployment/util.go getReplicaSetFraction", "with a surge in both: 21.5 is 22"), 5, 13, 56, 17),
+        (by("deployment/util.go getReplicaSetFraction", "with a surge in both: 12.9 is 13"), 3, 13, 56, 10),
+        (by("deployment/util.go getReplicaSetFraction", "none are wanted any more"), 7, 10, 0, -7),
+        (by("deployment/util.go getReplicaSetFraction", "the same as before"), 4, 9, 9, 0),
+        (by("wsup", "a set that was sized under no bound"), 1, 0, 4, 3),
     ];
-    for (size, recorded, allowed, expected) in rows {
-        assert_eq!(proportion(size, recorded, allowed), expected, "{size}/{recorded} of {allowed}");
+    for (rule, size, recorded, allowed, expected) in rows {
+        assert_eq!(proportion(size, recorded, allowed), expected, "{rule}");
     }
 }
 
@@ -171,40 +212,40 @@ fn ok(wanted: u32, of: u32, max: u32) -> Set {
 #[test]
 fn one_rolling_step() {
     // (rule, replicas, surge, unavailable, sets, which is new, sizes after one sync)
-    type Row<'a> = (&'a str, u32, u32, u32, &'a [Set], Option<usize>, &'a [u32]);
+    type Row<'a> = (Rule, u32, u32, u32, &'a [Set], Option<usize>, &'a [u32]);
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
-        ("rolling.go reconcileNewReplicaSet: no room", 10, 0, 1, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[9, 0]),
-        ("rolling.go reconcileNewReplicaSet: the surge is the room", 10, 2, 0, &[ok(10, 10, 12), ok(0, 10, 12)], Some(1), &[10, 2]),
-        ("rolling.go reconcileNewReplicaSet: what old ones leave is room", 10, 2, 0, &[ok(5, 10, 12), ok(0, 10, 12)], Some(1), &[5, 7]),
-        ("rolling.go reconcileNewReplicaSet: never beyond replicas", 10, 2, 0, &[ok(1, 10, 12), (9, 10, 12, 9, 0)], Some(1), &[1, 10]),
-        ("rolling.go reconcileNewReplicaSet: too many new ones", 10, 2, 0, &[ok(2, 10, 12), (11, 10, 12, 11, 0)], Some(1), &[2, 10]),
-        ("rolling.go reconcileNewReplicaSet: full, so old ones may shrink", 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 2, 0)], Some(1), &[8, 2]),
-        ("rolling.go reconcileNewReplicaSet: full, and new ones not available", 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 0, 2)], Some(1), &[10, 2]),
-        ("rolling.go reconcileNewReplicaSet: a new one of two available", 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 1, 1)], Some(1), &[9, 2]),
-        ("rolling.go reconcileOldReplicaSets: nothing may be unavailable", 10, 0, 0, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[9, 0]),
-        ("rolling.go reconcileOldReplicaSets: two may", 10, 0, 2, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[8, 0]),
-        ("rolling.go cleanupUnhealthyReplicas: unavailable old ones first", 10, 0, 2, &[(10, 10, 10, 8, 2), ok(0, 10, 10)], Some(1), &[8, 0]),
-        ("rolling.go cleanupUnhealthyReplicas: then healthy ones", 10, 0, 4, &[(10, 10, 10, 8, 2), ok(0, 10, 10)], Some(1), &[6, 0]),
-        ("rolling.go cleanupUnhealthyReplicas: up to the room", 10, 0, 2, &[(10, 10, 10, 5, 5), ok(0, 10, 10)], Some(1), &[8, 0]),
-        ("rolling.go cleanupUnhealthyReplicas: oldest set first", 10, 0, 2, &[(4, 10, 10, 2, 2), (6, 10, 10, 4, 2), ok(0, 10, 10)], Some(2), &[2, 6, 0]),
-        ("rolling.go cleanupUnhealthyReplicas: then the next", 10, 0, 3, &[(4, 10, 10, 2, 2), (6, 10, 10, 4, 2), ok(0, 10, 10)], Some(2), &[2, 5, 0]),
-        ("rolling.go cleanupUnhealthyReplicas: a broken old version is always replaced", 3, 1, 0, &[(3, 3, 4, 0, 3), (1, 3, 4, 0, 1)], Some(1), &[3, 1]),
-        ("rolling.go cleanupUnhealthyReplicas: also by an available new one", 3, 1, 0, &[(3, 3, 4, 0, 3), (1, 3, 4, 1, 0)], Some(1), &[2, 1]),
-        ("rolling.go scaleDownOldReplicaSetsForRollingUpdate: oldest set first", 10, 0, 5, &[ok(4, 10, 10), ok(6, 10, 10), ok(0, 10, 10)], Some(2), &[0, 5, 0]),
-        ("rolling.go scaleDownOldReplicaSetsForRollingUpdate: not below the minimum", 10, 2, 1, &[ok(9, 10, 12), (3, 10, 12, 0, 3)], Some(1), &[9, 3]),
-        ("rolling.go scaleDownOldReplicaSetsForRollingUpdate: the two bounds are separate", 10, 0, 5, &[(6, 10, 10, 5, 1), (4, 10, 10, 4, 0)], Some(1), &[1, 4]),
-        ("rolling.go reconcileOldReplicaSets: new unavailable ones eat the budget", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], Some(1), &[8, 4]),
-        ("rolling.go reconcileOldReplicaSets: in part", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 2, 2)], Some(1), &[6, 4]),
-        ("sync.go getNewReplicaSet: made at the size there is room for", 10, 3, 2, &[ok(10, 10, 13)], None, &[10, 3]),
-        ("sync.go getNewReplicaSet: made empty when there is none", 10, 0, 2, &[ok(10, 10, 10)], None, &[10, 0]),
-        ("sync.go getNewReplicaSet: the first at full size", 10, 3, 2, &[], None, &[10]),
-        ("sync.go getNewReplicaSet: none wanted, none made", 0, 1, 1, &[], None, &[0]),
-        ("sync.go getNewReplicaSet: a third in mid-flight starts where there is room", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], None, &[8, 4, 0]),
-        ("deployment_util.go FindNewReplicaSet: undo in mid-flight drains the newer", 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], Some(0), &[8, 0]),
-        ("deployment_util.go FindNewReplicaSet: undo grows the old one again", 10, 3, 2, &[ok(4, 10, 13), (6, 10, 13, 0, 6)], Some(0), &[7, 6]),
-        ("rolling.go rolloutRolling: all done, nothing to do", 10, 2, 2, &[ok(0, 10, 12), ok(10, 10, 12)], Some(1), &[0, 10]),
-        ("rolling.go rolloutRolling: unavailable new ones are left alone", 10, 2, 2, &[ok(0, 10, 12), (10, 10, 12, 4, 6)], Some(1), &[0, 10]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "no room"), 10, 0, 1, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[9, 0]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "the surge is the room"), 10, 2, 0, &[ok(10, 10, 12), ok(0, 10, 12)], Some(1), &[10, 2]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "what old ones leave is room"), 10, 2, 0, &[ok(5, 10, 12), ok(0, 10, 12)], Some(1), &[5, 7]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "never beyond replicas"), 10, 2, 0, &[ok(1, 10, 12), (9, 10, 12, 9, 0)], Some(1), &[1, 10]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "too many new ones"), 10, 2, 0, &[ok(2, 10, 12), (11, 10, 12, 11, 0)], Some(1), &[2, 10]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "full, so old ones may shrink"), 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 2, 0)], Some(1), &[8, 2]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "full, and new ones not available"), 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 0, 2)], Some(1), &[10, 2]),
+        (by("deployment/rolling.go reconcileNewReplicaSet", "a new one of two available"), 10, 2, 0, &[ok(10, 10, 12), (2, 10, 12, 1, 1)], Some(1), &[9, 2]),
+        (by("deployment/rolling.go reconcileOldReplicaSets", "nothing may be unavailable"), 10, 0, 0, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[9, 0]),
+        (by("deployment/rolling.go reconcileOldReplicaSets", "two may"), 10, 0, 2, &[ok(10, 10, 10), ok(0, 10, 10)], Some(1), &[8, 0]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "unavailable old ones first"), 10, 0, 2, &[(10, 10, 10, 8, 2), ok(0, 10, 10)], Some(1), &[8, 0]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "then healthy ones"), 10, 0, 4, &[(10, 10, 10, 8, 2), ok(0, 10, 10)], Some(1), &[6, 0]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "up to the room"), 10, 0, 2, &[(10, 10, 10, 5, 5), ok(0, 10, 10)], Some(1), &[8, 0]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "oldest set first"), 10, 0, 2, &[(4, 10, 10, 2, 2), (6, 10, 10, 4, 2), ok(0, 10, 10)], Some(2), &[2, 6, 0]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "then the next"), 10, 0, 3, &[(4, 10, 10, 2, 2), (6, 10, 10, 4, 2), ok(0, 10, 10)], Some(2), &[2, 5, 0]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "a broken old version is always replaced"), 3, 1, 0, &[(3, 3, 4, 0, 3), (1, 3, 4, 0, 1)], Some(1), &[3, 1]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "also by an available new one"), 3, 1, 0, &[(3, 3, 4, 0, 3), (1, 3, 4, 1, 0)], Some(1), &[2, 1]),
+        (by("deployment/rolling.go scaleDownOldReplicaSetsForRollingUpdate", "oldest set first"), 10, 0, 5, &[ok(4, 10, 10), ok(6, 10, 10), ok(0, 10, 10)], Some(2), &[0, 5, 0]),
+        (by("deployment/rolling.go scaleDownOldReplicaSetsForRollingUpdate", "not below the minimum"), 10, 2, 1, &[ok(9, 10, 12), (3, 10, 12, 0, 3)], Some(1), &[9, 3]),
+        (by("deployment/rolling.go scaleDownOldReplicaSetsForRollingUpdate", "the two bounds are separate"), 10, 0, 5, &[(6, 10, 10, 5, 1), (4, 10, 10, 4, 0)], Some(1), &[1, 4]),
+        (by("deployment/rolling.go reconcileOldReplicaSets", "new unavailable ones eat the budget"), 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], Some(1), &[8, 4]),
+        (by("deployment/rolling.go reconcileOldReplicaSets", "in part"), 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 2, 2)], Some(1), &[6, 4]),
+        (by("deployment/sync.go getNewReplicaSet", "made at the size there is room for"), 10, 3, 2, &[ok(10, 10, 13)], None, &[10, 3]),
+        (by("deployment/sync.go getNewReplicaSet", "made empty when there is none"), 10, 0, 2, &[ok(10, 10, 10)], None, &[10, 0]),
+        (by("deployment/sync.go getNewReplicaSet", "the first at full size"), 10, 3, 2, &[], None, &[10]),
+        (by("deployment/sync.go getNewReplicaSet", "none wanted, none made"), 0, 1, 1, &[], None, &[0]),
+        (by("deployment/sync.go getNewReplicaSet", "a third in mid-flight starts where there is room"), 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], None, &[8, 4, 0]),
+        (by("deployment/util.go FindNewReplicaSet", "undo in mid-flight drains the newer"), 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], Some(0), &[8, 0]),
+        (by("deployment/util.go FindNewReplicaSet", "undo grows the old one again"), 10, 3, 2, &[ok(4, 10, 13), (6, 10, 13, 0, 6)], Some(0), &[7, 6]),
+        (by("deployment/rolling.go rolloutRolling", "all done, nothing to do"), 10, 2, 2, &[ok(0, 10, 12), ok(10, 10, 12)], Some(1), &[0, 10]),
+        (by("deployment/rolling.go rolloutRolling", "unavailable new ones are left alone"), 10, 2, 2, &[ok(0, 10, 12), (10, 10, 12, 4, 6)], Some(1), &[0, 10]),
     ];
     for (rule, replicas, surge, unavailable, sets, new, expected) in rows {
         let spec = spec(*replicas, count(*surge), count(*unavailable));
@@ -217,30 +258,30 @@ fn one_rolling_step() {
 fn one_scaling_step() {
     // sync.go scale, as in sync_test.go TestScale; sets oldest first.
     // (rule, replicas, surge, paused, sets, which is new, sizes after one sync)
-    type Row<'a> = (&'a str, u32, u32, bool, &'a [Set], Option<usize>, &'a [u32]);
+    type Row<'a> = (Rule, u32, u32, bool, &'a [Set], Option<usize>, &'a [u32]);
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
-        ("FindActiveOrLatest: one active, up", 12, 0, false, &[ok(10, 10, 10)], Some(0), &[12]),
-        ("FindActiveOrLatest: one active, down", 5, 0, false, &[ok(10, 10, 10)], Some(0), &[5]),
-        ("FindActiveOrLatest: the one active may be an old one", 8, 0, false, &[ok(10, 10, 10)], None, &[8]),
-        ("FindActiveOrLatest: none active, the new one", 5, 0, true, &[ok(0, 0, 0), ok(0, 0, 0)], Some(0), &[5, 0]),
-        ("FindActiveOrLatest: none active, none new, the youngest", 5, 0, true, &[ok(0, 0, 0), ok(0, 0, 0)], None, &[0, 5]),
-        ("proportional scaling: 5 -> 10", 10, 0, false, &[ok(3, 5, 5), ok(2, 5, 5)], Some(1), &[6, 4]),
-        ("proportional scaling: 5 -> 3", 3, 0, false, &[ok(3, 5, 5), ok(2, 5, 5)], Some(1), &[2, 1]),
-        ("proportional scaling: 9 -> 4", 4, 0, false, &[ok(1, 9, 9), (8, 9, 9, 4, 4)], Some(1), &[0, 4]),
-        ("proportional scaling: 7 -> 10", 10, 0, false, &[ok(2, 7, 7), ok(3, 7, 7), ok(2, 7, 7)], Some(2), &[3, 4, 3]),
-        ("proportional scaling: 13 -> 8", 8, 0, false, &[ok(3, 13, 13), ok(8, 13, 13), ok(2, 13, 13)], Some(2), &[2, 5, 1]),
-        ("leftovers: 3 -> 4, equal sizes: to the youngest", 4, 0, false, &[ok(1, 3, 3), ok(1, 3, 3), ok(1, 3, 3)], Some(2), &[1, 1, 2]),
-        ("leftovers: 3 -> 2, equal sizes: from the oldest", 2, 0, false, &[ok(1, 3, 3), ok(1, 3, 3), ok(1, 3, 3)], Some(2), &[0, 1, 1]),
-        ("no change: 4 -> 4 while paused", 4, 0, true, &[ok(2, 4, 4), ok(2, 4, 4)], Some(1), &[2, 2]),
-        ("proportional scaling: to zero", 0, 0, false, &[ok(2, 4, 4), ok(2, 4, 4)], Some(1), &[0, 0]),
-        ("size and surge change: 10+3 -> 50+6", 50, 6, false, &[ok(3, 10, 13), ok(5, 10, 13), ok(5, 10, 13)], Some(2), &[12, 22, 22]),
-        ("size and template change: 10 -> 14", 14, 0, false, &[ok(3, 10, 10), ok(7, 10, 10)], None, &[4, 10]),
-        ("IsSaturated: all new ones available, old ones go", 2, 1, true, &[ok(1, 2, 3), ok(2, 2, 3)], Some(1), &[0, 2]),
-        ("IsSaturated: a broken new set does not drain the old one", 2, 1, true, &[ok(1, 2, 3), (2, 2, 3, 0, 2)], Some(1), &[1, 2]),
-        ("the surge is spread too", 3, 1, true, &[ok(2, 3, 3), ok(1, 3, 3)], Some(1), &[3, 1]),
-        ("sync.go isScalingEvent: the same count is none", 10, 0, false, &[ok(9, 10, 10), (1, 10, 10, 1, 0)], Some(1), &[8, 1]),
-        ("sync.go isScalingEvent: empty sets do not count", 10, 0, false, &[ok(0, 3, 3), ok(10, 10, 10)], Some(1), &[0, 10]),
+        (by("deployment/util.go FindActiveOrLatest", "one active, up"), 12, 0, false, &[ok(10, 10, 10)], Some(0), &[12]),
+        (by("deployment/util.go FindActiveOrLatest", "one active, down"), 5, 0, false, &[ok(10, 10, 10)], Some(0), &[5]),
+        (by("deployment/util.go FindActiveOrLatest", "the one active may be an old one"), 8, 0, false, &[ok(10, 10, 10)], None, &[8]),
+        (by("deployment/util.go FindActiveOrLatest", "none active, the new one"), 5, 0, true, &[ok(0, 0, 0), ok(0, 0, 0)], Some(0), &[5, 0]),
+        (by("deployment/util.go FindActiveOrLatest", "none active, none new, the youngest"), 5, 0, true, &[ok(0, 0, 0), ok(0, 0, 0)], None, &[0, 5]),
+        (by("deployment/sync_test.go TestScale", "in proportion, 5 -> 10"), 10, 0, false, &[ok(3, 5, 5), ok(2, 5, 5)], Some(1), &[6, 4]),
+        (by("deployment/sync_test.go TestScale", "in proportion, 5 -> 3"), 3, 0, false, &[ok(3, 5, 5), ok(2, 5, 5)], Some(1), &[2, 1]),
+        (by("deployment/sync_test.go TestScale", "in proportion, 9 -> 4"), 4, 0, false, &[ok(1, 9, 9), (8, 9, 9, 4, 4)], Some(1), &[0, 4]),
+        (by("deployment/sync_test.go TestScale", "in proportion, 7 -> 10"), 10, 0, false, &[ok(2, 7, 7), ok(3, 7, 7), ok(2, 7, 7)], Some(2), &[3, 4, 3]),
+        (by("deployment/sync_test.go TestScale", "in proportion, 13 -> 8"), 8, 0, false, &[ok(3, 13, 13), ok(8, 13, 13), ok(2, 13, 13)], Some(2), &[2, 5, 1]),
+        (by("deployment/sync_test.go TestScale", "what is left over, 3 -> 4, equal sizes: to the youngest"), 4, 0, false, &[ok(1, 3, 3), ok(1, 3, 3), ok(1, 3, 3)], Some(2), &[1, 1, 2]),
+        (by("deployment/sync_test.go TestScale", "what is left over, 3 -> 2, equal sizes: from the oldest"), 2, 0, false, &[ok(1, 3, 3), ok(1, 3, 3), ok(1, 3, 3)], Some(2), &[0, 1, 1]),
+        (by("deployment/sync_test.go TestScale", "no change, 4 -> 4 while paused"), 4, 0, true, &[ok(2, 4, 4), ok(2, 4, 4)], Some(1), &[2, 2]),
+        (by("deployment/sync_test.go TestScale", "in proportion, to zero"), 0, 0, false, &[ok(2, 4, 4), ok(2, 4, 4)], Some(1), &[0, 0]),
+        (by("deployment/sync_test.go TestScale", "size and surge change, 10+3 -> 50+6"), 50, 6, false, &[ok(3, 10, 13), ok(5, 10, 13), ok(5, 10, 13)], Some(2), &[12, 22, 22]),
+        (by("deployment/sync_test.go TestScale", "size and template change, 10 -> 14"), 14, 0, false, &[ok(3, 10, 10), ok(7, 10, 10)], None, &[4, 10]),
+        (by("deployment/util.go IsSaturated", "all new ones available, old ones go"), 2, 1, true, &[ok(1, 2, 3), ok(2, 2, 3)], Some(1), &[0, 2]),
+        (by("deployment/util.go IsSaturated", "a broken new set does not drain the old one"), 2, 1, true, &[ok(1, 2, 3), (2, 2, 3, 0, 2)], Some(1), &[1, 2]),
+        (by("deployment/sync.go scale", "the surge is spread too"), 3, 1, true, &[ok(2, 3, 3), ok(1, 3, 3)], Some(1), &[3, 1]),
+        (by("deployment/sync.go isScalingEvent", "the same count is none"), 10, 0, false, &[ok(9, 10, 10), (1, 10, 10, 1, 0)], Some(1), &[8, 1]),
+        (by("deployment/sync.go isScalingEvent", "empty sets do not count"), 10, 0, false, &[ok(0, 3, 3), ok(10, 10, 10)], Some(1), &[0, 10]),
     ];
     for (rule, replicas, surge, paused, sets, new, expected) in rows {
         let mut spec = spec(*replicas, count(*surge), count(1));
@@ -255,17 +296,17 @@ fn one_scaling_step() {
 
 #[test]
 fn one_recreate_step() {
-    type Row<'a> = (&'a str, &'a [Set], Option<usize>, &'a [u32]);
+    type Row<'a> = (Rule, &'a [Set], Option<usize>, &'a [u32]);
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
-        ("recreate.go scaleDownOldReplicaSetsForRecreate", &[ok(3, 3, 3)], None, &[0]),
-        ("recreate.go scaleDownOldReplicaSetsForRecreate: all at once", &[ok(1, 3, 3), ok(2, 3, 3)], None, &[0, 0]),
-        ("recreate.go oldPodsRunning: waits", &[(0, 3, 3, 0, 1)], None, &[0]),
-        ("recreate.go rolloutRecreate: then the new one in full", &[ok(0, 3, 3)], None, &[0, 3]),
-        ("recreate.go rolloutRecreate: undo", &[ok(0, 3, 3), ok(3, 3, 3)], Some(0), &[0, 0]),
-        ("recreate.go rolloutRecreate: undo, all gone", &[ok(0, 3, 3), ok(0, 3, 3)], Some(0), &[3, 0]),
-        ("sync.go scale: one active", &[ok(2, 2, 2)], Some(0), &[3]),
-        ("sync.go scale: several are left to the roll-out", &[ok(1, 2, 2), ok(1, 2, 2)], Some(1), &[0, 1]),
+        (by("deployment/recreate.go scaleDownOldReplicaSetsForRecreate", "the old ones go first"), &[ok(3, 3, 3)], None, &[0]),
+        (by("deployment/recreate.go scaleDownOldReplicaSetsForRecreate", "all at once"), &[ok(1, 3, 3), ok(2, 3, 3)], None, &[0, 0]),
+        (by("deployment/recreate.go oldPodsRunning", "waits"), &[(0, 3, 3, 0, 1)], None, &[0]),
+        (by("deployment/recreate.go rolloutRecreate", "then the new one in full"), &[ok(0, 3, 3)], None, &[0, 3]),
+        (by("deployment/recreate.go rolloutRecreate", "undo"), &[ok(0, 3, 3), ok(3, 3, 3)], Some(0), &[0, 0]),
+        (by("deployment/recreate.go rolloutRecreate", "undo, all gone"), &[ok(0, 3, 3), ok(0, 3, 3)], Some(0), &[3, 0]),
+        (by("deployment/sync.go scale", "one active"), &[ok(2, 2, 2)], Some(0), &[3]),
+        (by("deployment/sync.go scale", "several are left to the roll-out"), &[ok(1, 2, 2), ok(1, 2, 2)], Some(1), &[0, 1]),
     ];
     for (rule, sets, new, expected) in rows {
         let mut spec = spec(3, count(0), count(0));

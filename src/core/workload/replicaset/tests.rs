@@ -3,6 +3,7 @@
 use super::super::history::store;
 use super::fake::{Change, START, instance, template};
 use super::*;
+use crate::core::table::{Rule, by};
 
 /// The instance, since when it is ready (seconds ago), how often restarted, when made.
 fn one(slot: u64, ready: Option<u64>, restarts: u32, age: u64) -> Observed {
@@ -20,18 +21,18 @@ fn whom_to_remove_first() {
     let ready = |ago| one(1, Some(ago), 0, 100);
     #[rustfmt::skip]
     let rows = [
-        ("wsup: given up before all", one(1, None, 0, 100).phase(Phase::GaveUp), one(2, None, 0, 5).pending()),
-        ("2: Pending before Running", one(1, None, 0, 100).pending(), one(2, None, 9, 5)),
-        ("2: Pending before Running, whatever its age", one(1, None, 0, 900).pending(), ready(1)),
-        ("3: not ready before ready", one(1, None, 0, 900), ready(1)),
-        ("3: not ready before ready, whatever the restarts", one(1, None, 0, 900), one(2, Some(1), 9, 1)),
-        ("6: ready for a shorter time", one(2, Some(10), 0, 900), one(1, Some(20), 9, 30)),
-        ("6: exactly, not by powers of two", one(2, Some(1000), 0, 2000), one(1, Some(1001), 0, 2000)),
-        ("7: more restarts", one(1, Some(10), 3, 900), one(2, Some(10), 2, 20)),
-        ("7: more restarts, not ready ones too", one(1, None, 3, 900), one(2, None, 2, 20)),
-        ("8: younger", one(1, Some(10), 0, 20), one(2, Some(10), 0, 30)),
-        ("8: exactly, not by powers of two", one(1, None, 0, 1000), one(2, None, 0, 1001)),
-        ("8: else made later", one(2, Some(10), 0, 20), one(1, Some(10), 0, 20)),
+        (by("wsup", "given up before all"), one(1, None, 0, 100).phase(Phase::GaveUp), one(2, None, 0, 5).pending()),
+        (by("controller_utils.go ActivePodsWithRanks", "2: Pending before Running"), one(1, None, 0, 100).pending(), one(2, None, 9, 5)),
+        (by("controller_utils.go ActivePodsWithRanks", "2: Pending before Running, whatever its age"), one(1, None, 0, 900).pending(), ready(1)),
+        (by("controller_utils.go ActivePodsWithRanks", "3: not ready before ready"), one(1, None, 0, 900), ready(1)),
+        (by("controller_utils.go ActivePodsWithRanks", "3: not ready before ready, whatever the restarts"), one(1, None, 0, 900), one(2, Some(1), 9, 1)),
+        (by("controller_utils.go ActivePodsWithRanks", "6: ready for a shorter time"), one(2, Some(10), 0, 900), one(1, Some(20), 9, 30)),
+        (by("k8s-semantics 14", "6: exactly, not by powers of two"), one(2, Some(1000), 0, 2000), one(1, Some(1001), 0, 2000)),
+        (by("controller_utils.go ActivePodsWithRanks", "7: more restarts"), one(1, Some(10), 3, 900), one(2, Some(10), 2, 20)),
+        (by("controller_utils.go ActivePodsWithRanks", "7: more restarts, not ready ones too"), one(1, None, 3, 900), one(2, None, 2, 20)),
+        (by("controller_utils.go ActivePodsWithRanks", "8: younger"), one(1, Some(10), 0, 20), one(2, Some(10), 0, 30)),
+        (by("k8s-semantics 14", "8: exactly, not by powers of two"), one(1, None, 0, 1000), one(2, None, 0, 1001)),
+        (by("controller_utils.go ActivePodsWithRanks", "8: else made later"), one(2, Some(10), 0, 20), one(1, Some(10), 0, 20)),
     ];
     for (rule, first, second) in rows {
         assert_eq!(removal_order(&first, &second), Ordering::Less, "{rule}");
@@ -63,20 +64,20 @@ fn keeping_a_size() {
     let a = instance(1, 1);
     let b = instance(2, 1);
     #[rustfmt::skip]
-    let rows: Vec<(&str, u32, Vec<Observed>, &[&str])> = vec![
-        ("replica_set.go manageReplicas: missing ones are made", 3, vec![a.clone()], &["+", "+"]),
-        ("replica_set.go manageReplicas: surplus ones go", 1, vec![a.clone(), b.clone()], &["-2"]),
-        ("replica_set.go manageReplicas: as it should be", 2, vec![a.clone(), b.clone()], &[]),
-        ("replica_set.go manageReplicas: none wanted", 0, vec![a.clone(), b.clone()], &["-2", "-1"]),
-        ("replica_set.go manageReplicas: not ready ones are not replaced", 1, vec![a.clone().unready()], &[]),
-        ("controller_utils.go IsPodActive: a terminating one does not count", 1, vec![a.clone().going()], &["+"]),
-        ("controller_utils.go IsPodActive: nor is it asked again", 0, vec![a.clone().going()], &[]),
-        ("controller_utils.go IsPodActive: a failed one is replaced", 1, vec![a.clone().phase(Phase::Failed)], &["~1", "+"]),
-        ("controller_utils.go IsPodActive: a succeeded one too", 1, vec![a.clone().phase(Phase::Succeeded)], &["~1", "+"]),
-        ("controller_utils.go IsPodActive: one that goes and failed", 1, vec![a.clone().phase(Phase::Failed).going()], &["+"]),
-        ("wsup: one that gave up counts", 1, vec![a.clone().phase(Phase::GaveUp)], &[]),
-        ("wsup: one that gave up goes first", 1, vec![a.clone().phase(Phase::GaveUp), b.clone().pending()], &["-1"]),
-        ("controller_ref_manager.go: another set's do not count", 1, vec![instance(3, 2)], &["+"]),
+    let rows: Vec<(Rule, u32, Vec<Observed>, &[&str])> = vec![
+        (by("replica_set.go manageReplicas", "missing ones are made"), 3, vec![a.clone()], &["+", "+"]),
+        (by("replica_set.go manageReplicas", "surplus ones go"), 1, vec![a.clone(), b.clone()], &["-2"]),
+        (by("replica_set.go manageReplicas", "as it should be"), 2, vec![a.clone(), b.clone()], &[]),
+        (by("replica_set.go manageReplicas", "none wanted"), 0, vec![a.clone(), b.clone()], &["-2", "-1"]),
+        (by("replica_set.go manageReplicas", "not ready ones are not replaced"), 1, vec![a.clone().unready()], &[]),
+        (by("controller_utils.go IsPodActive", "a terminating one does not count"), 1, vec![a.clone().going()], &["+"]),
+        (by("controller_utils.go IsPodActive", "nor is it asked again"), 0, vec![a.clone().going()], &[]),
+        (by("controller_utils.go IsPodActive", "a failed one is replaced"), 1, vec![a.clone().phase(Phase::Failed)], &["~1", "+"]),
+        (by("controller_utils.go IsPodActive", "a succeeded one too"), 1, vec![a.clone().phase(Phase::Succeeded)], &["~1", "+"]),
+        (by("controller_utils.go IsPodActive", "one that goes and failed"), 1, vec![a.clone().phase(Phase::Failed).going()], &["+"]),
+        (by("wsup", "one that gave up counts"), 1, vec![a.clone().phase(Phase::GaveUp)], &[]),
+        (by("wsup", "one that gave up goes first"), 1, vec![a.clone().phase(Phase::GaveUp), b.clone().pending()], &["-1"]),
+        (by("controller_ref_manager.go", "another set's do not count"), 1, vec![instance(3, 2)], &["+"]),
     ];
     for (rule, wanted, observed, expected) in rows {
         assert_eq!(intents(wanted, &observed), *expected, "{rule}");
