@@ -185,6 +185,7 @@ impl Core {
                 restarts: instance.restarts,
                 exit: instance.last_end.map(|end| end.exit),
                 ended: instance.last_end.map(|end| end.at),
+                start_failure: instance.last_failure.clone(),
             })
             .collect()
     }

@@ -93,6 +93,8 @@ pub struct Observed {
     pub exit: Option<Exit>,
     /// When its program ended last.
     pub ended: Option<Mono>,
+    /// Why its last start could not be made; `None` once one has been.
+    pub start_failure: Option<String>,
 }
 
 impl Observed {

@@ -219,9 +219,10 @@ impl Sync<'_> {
         id
     }
 
-    /// A roll-out begins: its clock starts (Kubernetes `sync.go getNewReplicaSet`).
+    /// A roll-out begins: its clock starts (Kubernetes `sync.go getNewReplicaSet`). While paused
+    /// none begins, and what was said of the one before stands until it goes on.
     fn found(&mut self, reason: &str, message: &str) {
-        if self.spec.progress_deadline.is_some() {
+        if self.spec.progress_deadline.is_some() && !self.spec.paused {
             self.progressing(Truth::True, reason, message);
         }
     }
@@ -256,5 +257,7 @@ impl Sync<'_> {
 
 #[cfg(test)]
 mod props;
+#[cfg(test)]
+mod status_tests;
 #[cfg(test)]
 mod tests;

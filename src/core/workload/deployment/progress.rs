@@ -1,8 +1,8 @@
 //! What a deployment says about itself: counts, conditions, progress.
 //!
-//! Responsible for the conditions Available and Progressing and for the progress deadline
-//! (Kubernetes `pkg/controller/deployment/progress.go`, `sync.go calculateStatus`). Must not
-//! change sizes: a roll-out that makes no progress is reported, neither stopped nor undone.
+//! Responsible for the conditions Available, Progressing and ReplicaFailure and for the progress
+//! deadline (Kubernetes `pkg/controller/deployment/progress.go`, `sync.go calculateStatus`). Must
+//! not change sizes: a roll-out that makes no progress is reported, neither stopped nor undone.
 
 use super::super::conditions::{Condition, Truth};
 use super::super::history::{complete, number};
@@ -15,10 +15,13 @@ use crate::core::time::Millis;
 pub(super) const AVAILABLE: &str = "Available";
 /// The roll-out gets on.
 pub(super) const PROGRESSING: &str = "Progressing";
+/// An instance cannot be started.
+pub(super) const FAILURE: &str = "ReplicaFailure";
 
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const NEW_AVAILABLE: &str = "NewReplicaSetAvailable";
 const UPDATED: &str = "ReplicaSetUpdated";
+const FAILED_CREATE: &str = "FailedCreate";
 const PAUSED: &str = "DeploymentPaused";
 const RESUMED: &str = "DeploymentResumed";
 
@@ -61,6 +64,7 @@ impl Sync<'_> {
     pub(super) fn update_status(&mut self, new: Option<SetId>, estimate: bool) {
         let counts = self.count(new);
         self.available_condition(&counts);
+        self.failure_condition(new);
         let replicas = self.bounds.replicas;
         let complete = new.is_some()
             && counts.updated == replicas
@@ -94,6 +98,22 @@ impl Sync<'_> {
             (Truth::False, "MinimumReplicasUnavailable", "too few instances are available")
         };
         self.state.conditions.set(AVAILABLE, status, reason, message, self.context.now.wall);
+    }
+
+    /// An instance cannot be started: the new set's first, else an old one's; of several the one
+    /// that was made first (Kubernetes `progress.go getReplicaFailures`, where it is the creation
+    /// of a pod that fails; unlike there it is kept up to date while paused).
+    fn failure_condition(&mut self, new: Option<SetId>) {
+        let failing = self.observed.iter().filter(|one| one.active());
+        let failing = failing.filter_map(|one| one.start_failure.as_ref().map(|why| (one, why)));
+        match failing.min_by_key(|(one, _)| (Some(one.set) != new, one.slot)) {
+            None => self.state.conditions.remove(FAILURE),
+            Some((one, why)) => {
+                let message = format!("{}: {why}", one.name);
+                let now = self.context.now.wall;
+                self.state.conditions.set(FAILURE, Truth::True, FAILED_CREATE, &message, now);
+            }
+        }
     }
 
     /// Kubernetes `progress.go syncRolloutStatus`, `requeueStuckDeployment`.

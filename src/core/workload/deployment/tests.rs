@@ -27,7 +27,7 @@ impl Controller for Deployment {
     }
 }
 
-fn spec(replicas: u32, surge: Amount, unavailable: Amount) -> DeploymentSpec {
+pub(super) fn spec(replicas: u32, surge: Amount, unavailable: Amount) -> DeploymentSpec {
     DeploymentSpec {
         replicas,
         min_ready: Millis::ZERO,
@@ -74,7 +74,7 @@ fn a_roll_out_keeps_its_bounds_and_ends() {
     assert_eq!((world.told(Reason::RolloutStarted), world.told(Reason::RolloutComplete)), (2, 2));
 }
 
-fn count(n: u32) -> Amount {
+pub(super) fn count(n: u32) -> Amount {
     Amount::Count(n)
 }
 
@@ -171,14 +171,10 @@ fn proportions() {
 
 /// A set before a sync: wanted, desired and max when it was last sized, and of its instances how
 /// many are available and how many are not.
-type Set = (u32, u32, u32, u64, u64);
+pub(super) type Set = (u32, u32, u32, u64, u64);
 
-/// One sync on these sets, of which the one at `new` has the present template (none: a new one).
-fn sync(
-    spec: &DeploymentSpec,
-    sets: &[Set],
-    new: Option<usize>,
-) -> (State, Outcome, Vec<Observed>) {
+/// A deployment with these sets, oldest first, and their instances.
+pub(super) fn with_sets(sets: &[Set]) -> (State, Vec<Observed>) {
     let mut state = State { last_id: sets.len() as SetId, ..State::default() };
     let mut observed = Vec::new();
     for (at, (wanted, desired, max, available, unavailable)) in sets.iter().copied().enumerate() {
@@ -194,10 +190,21 @@ fn sync(
             observed.push(instance(observed.len() as u64 + 1, id).unready());
         }
     }
-    let template = template(&new.map_or_else(|| "new".to_owned(), |at| format!("t{at}")));
+    (state, observed)
+}
+
+/// The template of the set at `new`; of none: a new one.
+pub(super) fn template_at(new: Option<usize>) -> Arc<InstanceTemplate> {
+    template(&new.map_or_else(|| "new".to_owned(), |at| format!("t{at}")))
+}
+
+/// One sync on these sets, of which the one at `new` has the present template (none: a new one).
+fn sync(spec: &DeploymentSpec, sets: &[Set], new: Option<usize>) -> State {
+    let (mut state, observed) = with_sets(sets);
+    let template = template_at(new);
     let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
-    let outcome = reconcile(spec, &context, &mut state, &observed);
-    (state, outcome, observed)
+    reconcile(spec, &context, &mut state, &observed);
+    state
 }
 
 fn sizes(state: &State) -> Vec<u32> {
@@ -205,7 +212,7 @@ fn sizes(state: &State) -> Vec<u32> {
 }
 
 /// A set of a deployment of 10 whose instances are all available.
-fn ok(wanted: u32, of: u32, max: u32) -> Set {
+pub(super) fn ok(wanted: u32, of: u32, max: u32) -> Set {
     (wanted, of, max, wanted.into(), 0)
 }
 
@@ -249,7 +256,7 @@ fn one_rolling_step() {
     ];
     for (rule, replicas, surge, unavailable, sets, new, expected) in rows {
         let spec = spec(*replicas, count(*surge), count(*unavailable));
-        let (state, ..) = sync(&spec, sets, *new);
+        let state = sync(&spec, sets, *new);
         assert_eq!(sizes(&state), *expected, "{rule}");
     }
 }
@@ -286,7 +293,7 @@ fn one_scaling_step() {
     for (rule, replicas, surge, paused, sets, new, expected) in rows {
         let mut spec = spec(*replicas, count(*surge), count(1));
         spec.paused = *paused;
-        let (state, ..) = sync(&spec, sets, *new);
+        let state = sync(&spec, sets, *new);
         assert_eq!(sizes(&state), *expected, "{rule}");
         let active = state.sets.iter().filter(|s| s.active());
         let recorded: Vec<u32> = active.map(|s| s.recorded.desired).collect();
@@ -311,7 +318,7 @@ fn one_recreate_step() {
     for (rule, sets, new, expected) in rows {
         let mut spec = spec(3, count(0), count(0));
         spec.strategy = DeploymentStrategy::Recreate;
-        let (state, ..) = sync(&spec, sets, *new);
+        let state = sync(&spec, sets, *new);
         assert_eq!(sizes(&state), *expected, "{rule}");
     }
 }
@@ -639,7 +646,7 @@ fn history_is_cleaned_up() {
     let mut paused = spec(3, count(1), count(0));
     paused.paused = true;
     paused.revision_history_limit = 1;
-    let (state, ..) = sync(&paused, &[ok(2, 3, 4), ok(0, 3, 4), ok(1, 3, 4)], Some(2));
+    let state = sync(&paused, &[ok(2, 3, 4), ok(0, 3, 4), ok(1, 3, 4)], Some(2));
     assert_eq!(sizes(&state), [3, 0, 1], "sync.go cleanupDeployment: in use");
 }
 

@@ -126,6 +126,7 @@ impl World {
                     restarts: 0,
                     exit: None,
                     ended: None,
+                    start_failure: None,
                 });
                 self.peak = self.peak.max(self.running().len());
             }

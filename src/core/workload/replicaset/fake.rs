@@ -44,6 +44,7 @@ pub(crate) fn instance(slot: u64, set: SetId) -> Observed {
         restarts: 0,
         exit: None,
         ended: None,
+        start_failure: None,
     }
 }
 
@@ -53,6 +54,7 @@ pub(crate) trait Change {
     fn pending(self) -> Self;
     fn going(self) -> Self;
     fn phase(self, phase: Phase) -> Self;
+    fn cannot_start(self, why: &str) -> Self;
     fn ordinal(self, ordinal: u32) -> Self;
     fn node(self, node: &str) -> Self;
 }
@@ -72,6 +74,10 @@ impl Change for Observed {
     }
     fn phase(mut self, phase: Phase) -> Self {
         self.phase = phase;
+        self.unready()
+    }
+    fn cannot_start(mut self, why: &str) -> Self {
+        self.start_failure = Some(why.to_owned());
         self.unready()
     }
     fn ordinal(mut self, ordinal: u32) -> Self {
