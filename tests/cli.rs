@@ -302,6 +302,8 @@ REVISION   AGE   INSTANCES   CHANGE
             "rollout history api --revision 2",
             str![[r#"
 revision 2, 3 instances
+...
+changes from the revision before:
   restarted_at: (unset) -> [..]
 
 "#]],

@@ -617,6 +617,9 @@ pub struct Revision {
     pub current: bool,
     /// What differs from the template before it; empty for the oldest.
     pub changes: Vec<FieldJson>,
+    /// What the template says: name and value, for people.
+    #[serde(default)]
+    pub facts: Vec<(String, String)>,
 }
 
 /// Everything about one target.

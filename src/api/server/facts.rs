@@ -42,6 +42,13 @@ pub(super) fn of(spec: &UnitSpec) -> Facts {
     facts
 }
 
+/// The lines for one template.
+pub(super) fn of_template(spec: &InstanceTemplate) -> Facts {
+    let mut facts = Facts::new();
+    template(&mut facts, spec);
+    facts
+}
+
 fn add(facts: &mut Facts, name: &str, value: impl Into<String>) {
     facts.push((name.to_owned(), value.into()));
 }

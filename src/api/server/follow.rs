@@ -6,6 +6,7 @@
 use super::Api;
 use super::lines::{self, Gone, Lines};
 use super::read::no_rollout;
+use super::rollout;
 use super::target::{self, Found};
 use crate::api::types::{ApiError, ErrorCode, Progress};
 use crate::core::Core;
@@ -61,7 +62,7 @@ pub(super) struct StatusQuery {
 
 /// What a look at the core came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     /// It is so.
     Met(String),
     /// It will not be so.
@@ -291,9 +292,24 @@ pub(super) async fn rollout_status(
         })
         .await??;
     Ok(until(api, query.timeout_ms, query.once, move |core| match core.unit(&key) {
-        Some(unit) => rollout(core, &unit),
+        Some(unit) => rollout::judge(&unit, partition(core, &key)),
         None => gone(&key.to_string(), Goal::Available),
     }))
+}
+
+/// How many of a statefulset's instances its partition keeps at the present template, if any.
+fn partition(core: &Core, key: &UnitKey) -> Option<u32> {
+    match core.spec(key)?.workload {
+        WorkloadSpec::StatefulSet(spec) => match spec.strategy {
+            StatefulStrategy::RollingUpdate { partition, .. } => Some(partition),
+            StatefulStrategy::OnDelete => None,
+        },
+        WorkloadSpec::Deployment(_)
+        | WorkloadSpec::DaemonSet(_)
+        | WorkloadSpec::Job(_)
+        | WorkloadSpec::CronJob(_) => None,
+    }
+    .filter(|kept| *kept > 0)
 }
 
 fn is_on_delete(workload: &WorkloadSpec) -> bool {
@@ -303,64 +319,6 @@ fn is_on_delete(workload: &WorkloadSpec) -> bool {
             spec.strategy == crate::core::spec::DaemonStrategy::OnDelete
         }
         WorkloadSpec::Deployment(_) | WorkloadSpec::Job(_) | WorkloadSpec::CronJob(_) => false,
-    }
-}
-
-/// kubectl's words and order of questions (`polymorphichelpers/rollout_status.go`).
-fn rollout(core: &Core, unit: &UnitView) -> Verdict {
-    let (key, c) = (&unit.key, &unit.counts);
-    let waiting = |rest: String| {
-        let held = if unit.paused { " (paused: `rollout resume` goes on)" } else { "" };
-        Verdict::NotYet(format!("Waiting for {key} rollout to finish: {rest}...{held}"))
-    };
-    if unit.stalled {
-        return Verdict::Never(
-            ApiError::new(ErrorCode::Failed, format!("{key} exceeded its progress deadline"))
-                .help(format!("`wsup ctl describe {key}` says why; `rollout undo` goes back")),
-        );
-    }
-    if let Some(partition) = partition(core, key) {
-        let wanted = c.desired.saturating_sub(partition);
-        if c.updated >= wanted && c.ready >= c.desired {
-            return Verdict::Met(format!(
-                "partitioned roll out of {key} complete: {} new instances have been updated",
-                c.updated
-            ));
-        }
-        return waiting(format!("{} out of {wanted} new instances have been updated", c.updated));
-    }
-    if unit.stopped {
-        return waiting("it is stopped by an operator".to_owned());
-    }
-    if unit.rolled_out {
-        return Verdict::Met(format!("{key} successfully rolled out"));
-    }
-    if c.updated < c.desired {
-        return waiting(format!(
-            "{} out of {} new instances have been updated",
-            c.updated, c.desired
-        ));
-    }
-    if c.current > c.updated {
-        return waiting(format!("{} old instances are pending termination", c.current - c.updated));
-    }
-    waiting(format!("{} of {} updated instances are available", c.available, c.updated))
-}
-
-/// A statefulset's partition, if it keeps anything back.
-fn partition(core: &Core, key: &UnitKey) -> Option<u32> {
-    match core.spec(key)?.workload {
-        WorkloadSpec::StatefulSet(spec) => match spec.strategy {
-            StatefulStrategy::RollingUpdate { partition, .. } => {
-                // Ordinals below the partition stay, and ordinals begin at `start_ordinal`.
-                Some(partition.saturating_sub(spec.start_ordinal)).filter(|kept| *kept > 0)
-            }
-            StatefulStrategy::OnDelete => None,
-        },
-        WorkloadSpec::Deployment(_)
-        | WorkloadSpec::DaemonSet(_)
-        | WorkloadSpec::Job(_)
-        | WorkloadSpec::CronJob(_) => None,
     }
 }
 

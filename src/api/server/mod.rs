@@ -10,6 +10,7 @@ mod follow;
 mod lines;
 mod logs;
 mod read;
+mod rollout;
 mod target;
 
 pub use act::requests;

@@ -469,6 +469,7 @@ fn revisions(core: &Core, key: &UnitKey) -> Vec<Revision> {
             instances: entry.instances,
             current: Some(entry.revision) == newest,
             changes,
+            facts: facts::of_template(&entry.template),
         });
     }
     list

@@ -59,7 +59,7 @@ struct StatusArgs {
 struct HistoryArgs {
     /// A deployment, statefulset or daemonset
     target: String,
-    /// Show what differs between this revision and the one before it
+    /// Show this revision's template, and what differs from the one before it
     #[arg(long, value_name = "N")]
     revision: Option<u64>,
     /// How to print it
@@ -126,6 +126,7 @@ async fn status(args: StatusArgs, client: &Client, screen: &mut Screen) -> Outco
 async fn history(args: HistoryArgs, client: &Client, screen: &mut Screen) -> Outcome {
     let query = [("target", args.target.clone())];
     let mut list: Vec<Revision> = client.get("/v1/rollout/history", &query).await?;
+    let oldest = list.first().map(|revision| revision.revision);
     if let Some(wanted) = args.revision {
         list.retain(|revision| revision.revision == wanted);
         if list.is_empty() {
@@ -140,7 +141,7 @@ async fn history(args: HistoryArgs, client: &Client, screen: &mut Screen) -> Out
         (Format::Json, _) => screen.json(&list)?,
         (Format::Text, Some(_)) => {
             for revision in &list {
-                details(revision, screen)?;
+                details(revision, oldest, screen)?;
             }
         }
         (Format::Text, None) => screen.text(&table(&list, now()).render())?,
@@ -176,11 +177,19 @@ fn table(list: &[Revision], now: Timestamp) -> Table {
     table
 }
 
-fn details(revision: &Revision, screen: &mut Screen) -> io::Result<()> {
+/// The template, then its difference to the one before. `oldest`: the number of the first that is
+/// still known.
+fn details(revision: &Revision, oldest: Option<u64>, screen: &mut Screen) -> io::Result<()> {
     screen.line(&format!("revision {}, {} instances", revision.revision, revision.instances))?;
-    if revision.changes.is_empty() {
-        return screen.line("no difference to an earlier revision is known");
+    let mut template = Table::bare();
+    for (name, value) in &revision.facts {
+        template.row(vec![format!("  {name}:").into(), value.clone().into()]);
     }
+    screen.text(&template.render())?;
+    if Some(revision.revision) == oldest {
+        return screen.line("no earlier revision is known");
+    }
+    screen.line("changes from the revision before:")?;
     for field in &revision.changes {
         let value = |side: &Option<String>| side.clone().unwrap_or_else(|| "(unset)".to_owned());
         screen.line(&format!(

@@ -109,3 +109,7 @@ impl Conditions {
         self.0.retain(|c| c.kind != kind);
     }
 }
+
+#[cfg(test)]
+#[path = "conditions_tests.rs"]
+mod tests;

@@ -144,6 +144,12 @@ impl Revisions {
         self.list.iter().find(|s| s.id == id)
     }
 
+    /// Whether this identity has this template. The newest one has another while a pause holds a
+    /// changed template back: then nothing is of the template that is wished.
+    pub fn holds(&self, id: SetId, template: &Arc<InstanceTemplate>) -> bool {
+        self.get(id).is_some_and(|stored| same(&stored.template, template))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.list.len()

@@ -327,6 +327,10 @@ impl<'a> Sync<'a> {
             done &= active().next().is_some()
                 && active().all(|one| one.set == self.update && self.is_available(one));
         }
+        if !self.state.revisions.holds(self.update, self.context.template) {
+            counts.updated = 0;
+            done = false;
+        }
         let revision = self.state.revisions.newest();
         if done && self.context.mode == Mode::Run && self.state.announced != revision {
             self.state.announced = revision;

@@ -372,3 +372,78 @@ fn history_keeps_what_is_about_to_be_used() {
     world.pass_secs(10);
     assert_eq!((world.active_of("v1"), world.active_of("bad")), (1, 1));
 }
+
+#[test]
+fn counting() {
+    let ab: &[&str] = &["a", "b"];
+    let slow = DaemonSetSpec { min_ready: Millis::from_secs(100_000), ..spec(0, 1) };
+    let paused = || DaemonSetSpec { paused: true, ..spec(0, 1) };
+    // (rule, spec, template, nodes, what is there, (desired, current, ready, updated, available),
+    // whether it is rolled out)
+    type Seen = (u32, u32, u32, u32, u32);
+    type Row<'a> = (Rule, DaemonSetSpec, &'a str, &'a [&'a str], Vec<Observed>, Seen, bool);
+    #[rustfmt::skip]
+    let rows: Vec<Row<'_>> = vec![
+        (by("daemon_controller.go updateDaemonSetStatus", "one on each node"), spec(0, 1), "v2", ab, vec![new(1, "a"), new(2, "b")], (2, 2, 2, 2, 2), true),
+        (by("daemon_controller.go updateDaemonSetStatus", "a node without one"), spec(0, 1), "v2", ab, vec![new(1, "a")], (2, 1, 1, 1, 1), false),
+        (by("daemon_controller.go updateDaemonSetStatus", "an old one"), spec(0, 1), "v2", ab, vec![old(1, "a"), new(2, "b")], (2, 2, 2, 1, 2), false),
+        (by("daemon_controller.go updateDaemonSetStatus", "one that is not ready"), spec(0, 1), "v2", ab, vec![new(1, "a").unready(), new(2, "b")], (2, 2, 1, 2, 1), false),
+        (by("daemon_controller.go updateDaemonSetStatus", "ready but not for min_ready"), slow, "v2", ab, vec![new(1, "a"), new(2, "b")], (2, 2, 2, 2, 0), false),
+        (by("daemon_controller.go updateDaemonSetStatus", "one where no node is any more does not count"), spec(0, 1), "v2", &["a"], vec![new(1, "a"), new(2, "z")], (1, 1, 1, 1, 1), true),
+        (by("daemon_controller.go updateDaemonSetStatus", "no node, nothing to do"), spec(0, 1), "v2", &[], vec![], (0, 0, 0, 0, 0), true),
+        (by("wsup", "one that goes does not count"), spec(0, 1), "v2", ab, vec![new(1, "a"), new(2, "b").going()], (2, 1, 1, 1, 1), false),
+        (by("wsup", "one that failed does not count"), spec(0, 1), "v2", ab, vec![new(1, "a"), new(2, "b").phase(Phase::Failed)], (2, 1, 1, 1, 1), false),
+        (by("wsup", "of an old and a new one on a node the better counts"), spec(1, 0), "v2", &["a"], vec![old(1, "a"), new(2, "a").unready()], (1, 1, 1, 1, 1), false),
+        (by("wsup", "paused with another template: none is of that, and nothing is rolled out"), paused(), "v3", ab, vec![new(1, "a"), new(2, "b")], (2, 2, 2, 0, 2), false),
+        (by("wsup", "paused with the same template: done as before"), paused(), "v2", ab, vec![new(1, "a"), new(2, "b")], (2, 2, 2, 2, 2), true),
+    ];
+    for (rule, spec, text, names, observed, seen, done) in rows {
+        let mut state = rolling_state(&observed);
+        let context =
+            Context { name: "agent", template: &template(text), mode: Mode::Run, now: START };
+        reconcile(&spec, &context, &mut state, &observed, &nodes(names));
+        let Counts { desired, current, ready, updated, available } = state.status().counts;
+        assert_eq!((desired, current, ready, updated, available), seen, "{rule}");
+        assert_eq!(state.status().rolled_out, done, "{rule}");
+    }
+}
+
+#[test]
+fn budgets() {
+    let rolling = |max_surge, max_unavailable| DaemonSetSpec {
+        strategy: DaemonStrategy::RollingUpdate { max_surge, max_unavailable },
+        ..spec(0, 1)
+    };
+    let (count, percent) = (Amount::Count, Amount::Percent);
+    // (rule, spec, how many nodes, surge and unavailable, whether two may be on one node)
+    #[rustfmt::skip]
+    let rows: Vec<(Rule, DaemonSetSpec, usize, (u32, u32), bool)> = vec![
+        (by("daemon/update.go updatedDesiredNodeCounts", "unavailable rounds up"), rolling(count(0), percent(25)), 5, (0, 2), false),
+        (by("daemon/update.go updatedDesiredNodeCounts", "unavailable, exactly"), rolling(count(0), percent(20)), 5, (0, 1), false),
+        (by("daemon/update.go updatedDesiredNodeCounts", "surge rounds up"), rolling(percent(1), count(0)), 5, (1, 0), true),
+        (by("daemon/update.go updatedDesiredNodeCounts", "surge of all"), rolling(percent(100), count(0)), 5, (5, 0), true),
+        (by("daemon/update.go updatedDesiredNodeCounts", "a number may exceed the nodes"), rolling(count(0), count(9)), 2, (0, 9), false),
+        (by("daemon/update.go updatedDesiredNodeCounts", "both come to nothing: one unavailable"), rolling(percent(0), percent(0)), 3, (0, 1), false),
+        (by("daemon/update.go updatedDesiredNodeCounts", "of no nodes nothing"), rolling(count(0), percent(50)), 0, (0, 0), false),
+        (by("daemon/util.go AllowsSurge", "OnDelete does not"), on_delete(), 3, (0, 0), false),
+    ];
+    for (rule, spec, many, limits, surges) in rows {
+        let names: Vec<String> = (0..many).map(|n| n.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (mut state, paths) = (State::default(), nodes(&names));
+        let context =
+            Context { name: "agent", template: &template("v1"), mode: Mode::Run, now: START };
+        let sync = Sync {
+            spec: &spec,
+            context: &context,
+            state: &mut state,
+            observed: &[],
+            names: BTreeSet::new(),
+            nodes: place(&[], &paths).0,
+            paths: &paths,
+            update: 1,
+            outcome: Outcome::default(),
+        };
+        assert_eq!((sync.limits(), sync.allows_surge()), (limits, surges), "{rule}");
+    }
+}

@@ -360,7 +360,11 @@ impl Sync<'_> {
         }
         let partition = self.partition();
         let there = self.wanted().all(|(index, one)| index < partition || one.set == self.update);
-        let done = alone && there && counts.available == replicas;
+        let newest = self.state.revisions.holds(self.update, self.context.template);
+        if !newest {
+            counts.updated = 0;
+        }
+        let done = newest && alone && there && counts.available == replicas;
         let revision = self.state.revisions.newest();
         if done && self.state.announced != revision {
             self.state.announced = revision;
