@@ -149,3 +149,6 @@ fn unique_name(
         report.error(&one.place("name"), &one.path("name"), complaint);
     }
 }
+
+#[cfg(test)]
+mod services_tests;
