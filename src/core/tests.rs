@@ -14,6 +14,8 @@ use super::view::{ChangeKind, InstanceState};
 use super::*;
 use std::collections::BTreeMap;
 
+mod rollout;
+
 struct Utc;
 
 impl Zones for Utc {
