@@ -1,7 +1,8 @@
 //! The rows of the table tests: how many there are, and where the rules are from.
 //!
 //! Responsible for finding rows in the text: a row of a table test begins with `by("source",
-//! "rule")`. Must not know how many there are to be.
+//! "rule")`, and stands in a file of tests (not in a module of tests within a file). Must not know
+//! how many there are to be.
 
 use super::source::Source;
 use regex::Regex;
@@ -28,6 +29,18 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("flowcontrol/backoff.go", "kubernetes/client-go util/flowcontrol/backoff.go"),
     ("integer.go", "kubernetes/utils integer/integer.go"),
     ("intstr.go", "kubernetes/apimachinery pkg/util/intstr/intstr.go"),
+    (
+        "kubectl/objectpauser.go",
+        "staging/src/k8s.io/kubectl/pkg/polymorphichelpers/objectpauser.go",
+    ),
+    (
+        "kubectl/objectrestarter.go",
+        "staging/src/k8s.io/kubectl/pkg/polymorphichelpers/objectrestarter.go",
+    ),
+    (
+        "kubectl/objectresumer.go",
+        "staging/src/k8s.io/kubectl/pkg/polymorphichelpers/objectresumer.go",
+    ),
     ("kubectl/rollback.go", "staging/src/k8s.io/kubectl/pkg/polymorphichelpers/rollback.go"),
     (
         "kubectl/rollout_status.go",
