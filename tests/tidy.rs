@@ -115,7 +115,17 @@ const UNSAFE: &[&str] = &["src/runner/sys", "src/runner/spawn"];
 
 /// How many rows the tables of these files have at least, by what their path begins with. A
 /// number may go up only: whoever adds rows raises it.
-const ROWS: &[(&str, usize)] = &[("src/core/workload/deployment/", 90)];
+const ROWS: &[(&str, usize)] = &[
+    ("src/api/server/rollout_tests.rs", 15),
+    ("src/core/tests/rollout.rs", 51),
+    ("src/core/workload/conditions_tests.rs", 11),
+    ("src/core/workload/daemonset/", 88),
+    ("src/core/workload/deployment/", 207),
+    ("src/core/workload/history_tests.rs", 38),
+    ("src/core/workload/replicaset/", 37),
+    ("src/core/workload/statefulset/", 134),
+    ("src/unit/lower/", 86),
+];
 
 /// Fails with all breaches of a rule, one a line.
 #[track_caller]

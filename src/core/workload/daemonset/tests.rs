@@ -174,6 +174,10 @@ fn replacing() {
         (by("daemon/update.go rollingUpdate", "one that goes spends it"), spec(0, 1), three, vec![old(1, "a").going(), old(2, "b"), old(3, "c")], &[]),
         (by("daemon/update.go rollingUpdate", "old ones that are not available go outside the budget"), spec(0, 1), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-a/1", "-b/2", "-c/3"]),
         (by("daemon/update.go rollingUpdate", "also when it is spent"), spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["-b/2"]),
+        (by("daemon/update.go rollingUpdate", "one that was only just made spends it"), spec(0, 1), three, vec![new(1, "a").pending(), old(2, "b"), old(3, "c")], &[]),
+        (by("daemon/update.go rollingUpdate", "an old one that has not started yet goes outside it"), spec(0, 1), &["a", "b"], vec![new(1, "a").unready(), old(2, "b").pending()], &["-b/2"]),
+        (by("daemon/update.go rollingUpdate", "a budget beyond the nodes"), spec(0, 9), three, all_old(), &["-a/1", "-b/2", "-c/3"]),
+        (by("wsup", "by the nodes' names"), spec(0, 1), &["b", "a"], vec![old(1, "b"), old(2, "a")], &["-a/2"]),
         (by("wsup", "one that gave up is such"), spec(0, 1), three, vec![new(1, "a").unready(), old(2, "b").phase(Phase::GaveUp), old(3, "c")], &["-b/2"]),
         (by("daemon/update.go updatedDesiredNodeCounts", "percent, up"), percent(34), three, all_old(), &["-a/1", "-b/2"]),
         (by("daemon/update.go updatedDesiredNodeCounts", "percent, up to all"), percent(100), three, all_old(), &["-a/1", "-b/2", "-c/3"]),
@@ -196,6 +200,9 @@ fn surging() {
         (by("daemon/update.go rollingUpdate", "those that wait spend it"), spec(1, 0), three, vec![old(1, "a"), new(4, "a").unready(), old(2, "b"), old(3, "c")], &[]),
         (by("daemon/update.go rollingUpdate", "old ones that are not available outside it"), spec(1, 0), three, vec![old(1, "a").unready(), old(2, "b").unready(), old(3, "c")], &["+agent-a?@2", "+agent-b?@2", "+agent-c?@2"]),
         (by("daemon/update.go rollingUpdate", "a new one alone spends nothing"), spec(1, 0), three, vec![new(1, "a").unready(), old(2, "b"), old(3, "c")], &["+agent-b?@2"]),
+        (by("daemon/update.go rollingUpdate", "where the new one works the old one goes, and the next node begins"), spec(1, 0), &["a", "b"], vec![new(1, "a"), old(2, "b")], &["+agent-b?@2"]),
+        (by("daemon/update.go rollingUpdate", "a surge beyond the nodes"), spec(9, 0), three, all_old(), &["+agent-a?@2", "+agent-b?@2", "+agent-c?@2"]),
+        (by("daemon/update.go rollingUpdate", "surge, one that goes leaves the node to manage"), spec(1, 0), &["a", "b"], vec![old(1, "a").going(), old(2, "b")], &["+agent-b?@2"]),
         (by("daemon/update.go rollingUpdate", "surge, done"), spec(1, 0), &["a"], vec![new(1, "a")], &[]),
         (by("wsup", "the name is free where the old one has another"), spec(1, 0), &["a"], vec![Observed { name: "agent-a-xxxxx".to_owned(), ..old(1, "a") }], &["+agent-a@2"]),
     ]);
@@ -445,5 +452,75 @@ fn budgets() {
             outcome: Outcome::default(),
         };
         assert_eq!((sync.limits(), sync.allows_surge()), (limits, surges), "{rule}");
+    }
+}
+
+#[test]
+fn failures() {
+    const MIN: u64 = 60_000;
+    // (rule, the delay of node a and for how long (ms) it has run, what is there, what is
+    // intended, in how many ms it is looked at again, the delay after)
+    type Row<'a> =
+        (Rule, Option<(u64, u64)>, Vec<Observed>, &'a [&'a str], Option<u64>, Option<u64>);
+    let failed = || new(1, "a").phase(Phase::Failed);
+    #[rustfmt::skip]
+    let rows: Vec<Row<'_>> = vec![
+        (by("daemon_controller.go failedPodsBackoff", "the first goes at once"), None, vec![failed()], &["~a/1"], None, Some(1000)),
+        (by("flowcontrol/backoff.go IsInBackOffSinceUpdate", "the next waits"), Some((1000, 400)), vec![failed()], &[], Some(600), Some(1000)),
+        (by("flowcontrol/backoff.go IsInBackOffSinceUpdate", "until its delay is over"), Some((1000, 1000)), vec![failed()], &["~a/1"], None, Some(2000)),
+        (by("flowcontrol/backoff.go Next", "the delay doubles"), Some((256_000, 300_000)), vec![failed()], &["~a/1"], None, Some(512_000)),
+        (by("flowcontrol/backoff.go Next", "up to 15 minutes"), Some((512_000, 600_000)), vec![failed()], &["~a/1"], None, Some(15 * MIN)),
+        (by("flowcontrol/backoff.go Next", "and no further"), Some((15 * MIN, 15 * MIN)), vec![failed()], &["~a/1"], None, Some(15 * MIN)),
+        (by("flowcontrol/backoff.go hasExpired", "30 minutes without a failure do not yet forget it"), Some((4000, 30 * MIN)), vec![failed()], &["~a/1"], None, Some(8000)),
+        (by("flowcontrol/backoff.go hasExpired", "a moment more does"), Some((4000, 30 * MIN + 1)), vec![failed()], &["~a/1"], None, Some(1000)),
+        (by("daemon_controller.go failedPodsBackoffKey", "another node's is its own"), Some((1000, 0)), vec![new(1, "a"), new(2, "b").phase(Phase::Failed)], &["~b/2"], None, Some(1000)),
+        (by("daemon_controller.go podsShouldBeOnNode", "success waits for nothing"), Some((1000, 0)), vec![new(1, "a").phase(Phase::Succeeded)], &["~a/1"], None, Some(1000)),
+        (by("daemon_controller.go podsShouldBeOnNode", "nothing is made before the failed one is gone"), Some((1000, 0)), vec![failed().going()], &[], None, Some(1000)),
+        (by("daemon/update.go rollingUpdate", "a failed one of another revision does not wait"), Some((1000, 0)), vec![old(1, "a").phase(Phase::Failed)], &["-a/1"], Some(1000), Some(1000)),
+    ];
+    for (rule, failure, observed, intended, recheck, after) in rows {
+        let mut state = rolling_state(&observed);
+        if let Some((delay, ago)) = failure {
+            let at = START.mono.minus(Millis(ago));
+            state.failures.insert("a".to_owned(), Failure { delay: Millis(delay), at });
+        }
+        let names: BTreeSet<&str> =
+            observed.iter().map(|one| &one.name["agent-".len()..]).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let context =
+            Context { name: "agent", template: &template("v2"), mode: Mode::Run, now: START };
+        let outcome = reconcile(&spec(0, 1), &context, &mut state, &observed, &nodes(&names));
+        assert_eq!(say(&outcome.intents, &observed), *intended, "{rule}");
+        assert_eq!(outcome.recheck.map(|at| at.since(START.mono).0), recheck, "{rule}");
+        let delay = state.failures.get("a").map(|failure| failure.delay.0);
+        assert_eq!(delay, after, "{rule}");
+    }
+}
+
+#[test]
+fn after_a_stop_in_mid_roll_out() {
+    // It came back at the old revision, since it was made when the new one was wished already.
+    let late = |slot, node| old(slot, node).pending();
+    // (rule, surge and unavailable, what was made before, what is made since, intended)
+    type Row<'a> = (Rule, (u32, u32), Vec<Observed>, Vec<Observed>, &'a [&'a str]);
+    #[rustfmt::skip]
+    let rows: Vec<Row<'_>> = vec![
+        (by("wsup", "one that is late is not taken for broken"), (0, 1), vec![], vec![late(9, "a")], &[]),
+        (by("wsup", "and spends the budget"), (0, 1), vec![old(1, "a")], vec![late(9, "b")], &[]),
+        (by("wsup", "but only its part"), (0, 2), vec![old(1, "a")], vec![late(9, "b")], &["-a/1"]),
+        (by("wsup", "with surge it gets no second one"), (1, 0), vec![], vec![late(9, "a")], &[]),
+        (by("wsup", "with surge it counts as waiting"), (1, 0), vec![old(1, "a")], vec![late(9, "b")], &[]),
+        (by("wsup", "one that has crashed since is broken"), (0, 1), vec![], vec![Observed { restarts: 1, ..late(9, "a") }], &["-a/9"]),
+        (by("wsup", "one that gave up is broken"), (0, 1), vec![], vec![late(9, "a").phase(Phase::GaveUp)], &["-a/9"]),
+    ];
+    for (rule, (surge, unavailable), before, since, intended) in rows {
+        let mut state = rolling_state(&before);
+        let observed: Vec<Observed> = before.into_iter().chain(since).collect();
+        let names: Vec<&str> = observed.iter().map(|one| &one.name["agent-".len()..]).collect();
+        let context =
+            Context { name: "agent", template: &template("v2"), mode: Mode::Run, now: START };
+        let spec = spec(surge, unavailable);
+        let outcome = reconcile(&spec, &context, &mut state, &observed, &nodes(&names));
+        assert_eq!(say(&outcome.intents, &observed), *intended, "{rule}");
     }
 }

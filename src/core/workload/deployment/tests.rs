@@ -251,6 +251,12 @@ fn one_rolling_step() {
         (by("deployment/sync.go getNewReplicaSet", "a third in mid-flight starts where there is room"), 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], None, &[8, 4, 0]),
         (by("deployment/util.go FindNewReplicaSet", "undo in mid-flight drains the newer"), 10, 2, 2, &[ok(8, 10, 12), (4, 10, 12, 0, 4)], Some(0), &[8, 0]),
         (by("deployment/util.go FindNewReplicaSet", "undo grows the old one again"), 10, 3, 2, &[ok(4, 10, 13), (6, 10, 13, 0, 6)], Some(0), &[7, 6]),
+        (by("deployment/rolling.go reconcileOldReplicaSets", "old ones are all gone, though new ones are missing"), 10, 2, 2, &[ok(0, 10, 12), (10, 10, 12, 7, 0)], Some(1), &[0, 10]),
+        (by("deployment/rolling.go reconcileOldReplicaSets", "available old ones beyond the minimum go, though new ones are not available"), 10, 3, 2, &[ok(10, 10, 13), (3, 10, 13, 0, 3)], Some(1), &[8, 3]),
+        (by("deployment/rolling.go cleanupUnhealthyReplicas", "unavailable ones of the oldest set first, healthy ones of it last"), 10, 1, 1, &[(5, 10, 11, 3, 2), (5, 10, 11, 5, 0), (1, 10, 11, 1, 0)], Some(2), &[3, 5, 1]),
+        (by("deployment/rolling.go rolloutRolling", "a surge of all at once"), 3, 3, 0, &[ok(3, 3, 6), ok(0, 3, 6)], Some(1), &[3, 3]),
+        (by("deployment/rolling.go rolloutRolling", "all unavailable at once"), 3, 0, 3, &[ok(3, 3, 3), ok(0, 3, 3)], Some(1), &[0, 0]),
+        (by("wsup", "surplus ones that are about to go protect nobody"), 3, 1, 0, &[(2, 3, 4, 3, 0), (2, 3, 4, 1, 1)], Some(1), &[2, 2]),
         (by("deployment/rolling.go rolloutRolling", "all done, nothing to do"), 10, 2, 2, &[ok(0, 10, 12), ok(10, 10, 12)], Some(1), &[0, 10]),
         (by("deployment/rolling.go rolloutRolling", "unavailable new ones are left alone"), 10, 2, 2, &[ok(0, 10, 12), (10, 10, 12, 4, 6)], Some(1), &[0, 10]),
     ];
@@ -287,6 +293,11 @@ fn one_scaling_step() {
         (by("deployment/util.go IsSaturated", "all new ones available, old ones go"), 2, 1, true, &[ok(1, 2, 3), ok(2, 2, 3)], Some(1), &[0, 2]),
         (by("deployment/util.go IsSaturated", "a broken new set does not drain the old one"), 2, 1, true, &[ok(1, 2, 3), (2, 2, 3, 0, 2)], Some(1), &[1, 2]),
         (by("deployment/sync.go scale", "the surge is spread too"), 3, 1, true, &[ok(2, 3, 3), ok(1, 3, 3)], Some(1), &[3, 1]),
+        (by("deployment/util.go FindActiveOrLatest", "an old one that is alone active grows, also without a new one"), 4, 1, true, &[ok(2, 2, 3), ok(0, 2, 3)], None, &[4, 0]),
+        (by("deployment/sync.go scale", "up from a smaller surge: the recorded maximum decides"), 10, 5, false, &[ok(5, 8, 10), ok(5, 8, 10)], Some(1), &[7, 8]),
+        (by("deployment/sync.go scale", "what is left over is taken from the largest"), 2, 0, false, &[ok(3, 6, 6), ok(2, 6, 6), ok(1, 6, 6)], Some(2), &[1, 1, 0]),
+        (by("deployment/sync.go scale", "never below none"), 1, 0, false, &[ok(1, 5, 5), ok(2, 5, 5), ok(2, 5, 5)], Some(2), &[1, 0, 0]),
+        (by("deployment/util.go IsSaturated", "not by the count of before"), 3, 0, true, &[ok(1, 2, 2), ok(2, 2, 2)], Some(1), &[1, 2]),
         (by("deployment/sync.go isScalingEvent", "the same count is none"), 10, 0, false, &[ok(9, 10, 10), (1, 10, 10, 1, 0)], Some(1), &[8, 1]),
         (by("deployment/sync.go isScalingEvent", "empty sets do not count"), 10, 0, false, &[ok(0, 3, 3), ok(10, 10, 10)], Some(1), &[0, 10]),
     ];
@@ -642,12 +653,79 @@ fn history_is_cleaned_up() {
         let revisions: Vec<u64> = history.iter().map(|e| e.revision).collect();
         assert_eq!(revisions, kept, "sync.go cleanupDeployment, limit {limit}");
     }
-    // A set that is in use is skipped, not replaced by a younger one.
-    let mut paused = spec(3, count(1), count(0));
-    paused.paused = true;
-    paused.revision_history_limit = 1;
-    let state = sync(&paused, &[ok(2, 3, 4), ok(0, 3, 4), ok(1, 3, 4)], Some(2));
-    assert_eq!(sizes(&state), [3, 0, 1], "sync.go cleanupDeployment: in use");
+}
+
+#[test]
+fn one_clean_up() {
+    let paused = |replicas| DeploymentSpec { paused: true, ..spec(replicas, count(1), count(0)) };
+    let rolling = || spec(3, count(1), count(0));
+    let empty: Set = (0, 3, 4, 0, 0);
+    let done = [empty, empty, empty, ok(3, 3, 4)];
+    let in_use = [(1, 3, 4, 1, 0), empty, empty, ok(2, 3, 4)];
+    let leaving = [(0, 3, 4, 0, 1), empty, empty, ok(3, 3, 4)];
+    let under_way = [empty, empty, ok(3, 3, 4), (1, 3, 4, 0, 1)];
+    let unready = [empty, empty, empty, (3, 3, 4, 2, 1)];
+    // (rule, spec, limit, sets, their revisions, which is new, the revisions that are left)
+    type Row<'a> =
+        (Rule, DeploymentSpec, u32, &'a [Set], [Revision; 4], Option<usize>, &'a [Revision]);
+    #[rustfmt::skip]
+    let rows: Vec<Row<'_>> = vec![
+        (by("deployment/sync.go cleanupDeployment", "the oldest beyond the limit"), rolling(), 1, &done, [1, 2, 3, 4], Some(3), &[3, 4]),
+        (by("deployment/sync.go cleanupDeployment", "as many as the limit stay"), rolling(), 3, &done, [1, 2, 3, 4], Some(3), &[1, 2, 3, 4]),
+        (by("deployment/sync.go cleanupDeployment", "the limit is of old ones: none, the new one stays"), rolling(), 0, &done, [1, 2, 3, 4], Some(3), &[4]),
+        (by("deployment/util.go ReplicaSetsByRevision", "by their numbers, not by their age"), rolling(), 1, &done, [3, 1, 2, 4], Some(3), &[3, 4]),
+        (by("deployment/util.go HasRevisionHistoryLimit", "no limit"), rolling(), u32::MAX, &done, [1, 2, 3, 4], Some(3), &[1, 2, 3, 4]),
+        (by("deployment/sync.go cleanupDeployment", "one that is to have instances is skipped, not replaced by a younger one"), paused(3), 2, &in_use, [1, 2, 3, 4], Some(3), &[1, 2, 3, 4]),
+        (by("deployment/sync.go cleanupDeployment", "but one beside it goes if it is beyond the limit itself"), paused(3), 1, &in_use, [1, 2, 3, 4], Some(3), &[1, 3, 4]),
+        (by("deployment/sync.go cleanupDeployment", "one that still has instances is skipped too"), paused(3), 0, &leaving, [1, 2, 3, 4], Some(3), &[1, 4]),
+        (by("deployment/rolling.go rolloutRolling", "nothing goes while a roll-out is under way"), rolling(), 0, &under_way, [1, 2, 3, 4], Some(3), &[1, 2, 3, 4]),
+        (by("deployment/rolling.go rolloutRolling", "nor while the new ones are not available"), rolling(), 0, &unready, [1, 2, 3, 4], Some(3), &[1, 2, 3, 4]),
+        (by("deployment/sync.go sync", "it goes while paused, whatever the roll-out"), paused(3), 0, &under_way, [1, 2, 3, 4], Some(3), &[3, 4]),
+        (by("deployment/sync.go sync", "paused without a new one: all are old"), paused(3), 1, &done, [1, 2, 3, 4], None, &[4]),
+    ];
+    for (rule, mut spec, limit, sets, revisions, new, expected) in rows {
+        spec.revision_history_limit = limit;
+        let (mut state, observed) = with_sets(sets);
+        for (set, revision) in state.sets.iter_mut().zip(revisions) {
+            set.stored.revision = revision;
+        }
+        let template = template_at(new);
+        let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
+        reconcile(&spec, &context, &mut state, &observed);
+        let left: Vec<Revision> = state.history().iter().map(|entry| entry.revision).collect();
+        assert_eq!(left, expected, "{rule}");
+    }
+}
+
+#[test]
+fn which_set_is_the_new_one() {
+    // (rule, the sets' templates with their revisions, the template, its set (from 1) and revision)
+    type Row<'a> = (Rule, &'a [(&'a str, Revision)], &'a str, Option<(SetId, Revision)>);
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        (by("deployment/util.go FindNewReplicaSet", "the one that has its template"), &[("a", 1), ("b", 2)], "b", Some((2, 2))),
+        (by("deployment/util.go FindNewReplicaSet", "of several the oldest"), &[("a", 1), ("b", 2), ("b", 3)], "b", Some((2, 4))),
+        (by("deployment/util.go FindNewReplicaSet", "none"), &[("a", 1), ("b", 2)], "c", None),
+        (by("deployment/util.go MaxRevision", "an earlier one gets the next number"), &[("a", 1), ("b", 2)], "a", Some((1, 3))),
+        (by("deployment/util.go MaxRevision", "beyond the greatest of the others, not of all"), &[("a", 9), ("b", 2)], "a", Some((1, 9))),
+        (by("deployment/util.go MaxRevision", "not lowered when the others are fewer"), &[("a", 7)], "a", Some((1, 7))),
+        (by("deployment/sync.go getNewReplicaSet", "a new one gets the next number"), &[("a", 4), ("b", 9)], "c", None),
+    ];
+    for (rule, sets, text, expected) in rows {
+        let (mut state, observed) = with_sets(&vec![ok(1, 1, 2); sets.len()]);
+        for (set, (text, revision)) in state.sets.iter_mut().zip(*sets) {
+            set.stored.template = template(text);
+            set.stored.revision = *revision;
+        }
+        let greatest = state.newest_revision();
+        let template = template(text);
+        let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
+        assert_eq!(state.find(&template), expected.map(|(id, _)| id), "{rule}");
+        reconcile(&spec(1, count(1), count(0)), &context, &mut state, &observed);
+        let (id, revision) = expected.unwrap_or((sets.len() as SetId + 1, greatest + 1));
+        assert_eq!(state.revision_of(id), Some(revision), "{rule}");
+        assert_eq!(state.status().revision, revision, "{rule}");
+    }
 }
 
 #[test]

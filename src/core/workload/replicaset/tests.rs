@@ -93,6 +93,35 @@ fn a_step_is_bounded() {
 }
 
 #[test]
+fn who_counts() {
+    let a = || instance(1, 1);
+    // The kit's first instance has been ready for so long.
+    const READY: u64 = 5_000_000 - 1000;
+    // (rule, the instance, min_ready, active, ready, available)
+    #[rustfmt::skip]
+    let rows = [
+        (by("controller_utils.go IsPodActive", "it runs"), a(), 0, true, true, true),
+        (by("controller_utils.go IsPodActive", "it has not started yet"), a().pending(), 0, true, false, false),
+        (by("controller_utils.go IsPodActive", "it succeeded"), a().phase(Phase::Succeeded), 0, false, false, false),
+        (by("controller_utils.go IsPodActive", "it failed"), a().phase(Phase::Failed), 0, false, false, false),
+        (by("controller_utils.go IsPodActive", "it is going"), a().going(), 0, false, false, false),
+        (by("wsup", "it gave up"), a().phase(Phase::GaveUp), 0, true, false, false),
+        (by("podutil.go IsPodAvailable", "min_ready is over to the moment"), a(), READY, true, true, true),
+        (by("podutil.go IsPodAvailable", "a moment is missing"), a(), READY + 1, true, true, false),
+        (by("podutil.go IsPodAvailable", "it is not ready"), a().unready(), READY, true, false, false),
+        (by("podutil.go IsPodAvailable", "not ready is not available, whatever min_ready"), a().unready(), 0, true, false, false),
+        (by("podutil.go IsPodAvailable", "ready again only now: it waits from now"), Observed { ready_since: Some(START.mono), ..a() }, 1, true, true, false),
+        (by("podutil.go IsPodAvailable", "ready only now, and that is enough"), Observed { ready_since: Some(START.mono), ..a() }, 0, true, true, true),
+    ];
+    for (rule, one, min_ready, active, ready, available) in rows {
+        assert_eq!(one.active(), active, "{rule}");
+        let tally = tally(&[one], Millis(min_ready), START.mono)[&1];
+        let counted = (u32::from(active), u32::from(ready), u32::from(available), 1);
+        assert_eq!((tally.active, tally.ready, tally.available, tally.present), counted, "{rule}");
+    }
+}
+
+#[test]
 fn counting() {
     let observed = [
         instance(1, 1),

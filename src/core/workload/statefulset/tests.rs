@@ -150,6 +150,8 @@ fn check(rows: Vec<Row<'_>>) {
 fn creating() {
     let mut from_five = spec(2);
     from_five.start_ordinal = 5;
+    // Ready since 4999 s, 4998 s, 4997 s: the third is not available yet.
+    let slow = |replicas| StatefulSetSpec { min_ready: Millis::from_secs(4998), ..spec(replicas) };
     #[rustfmt::skip]
     check(vec![
         (by("stateful_set_control.go processReplica", "OrderedReady makes one"), spec(3), vec![], &["+db-0@2"]),
@@ -165,6 +167,13 @@ fn creating() {
         (by("stateful_set_control.go processReplica", "Failed goes first"), spec(2), vec![new(0).phase(Phase::Failed)], &["~db-0"]),
         (by("stateful_set_control.go processReplica", "Succeeded too"), spec(2), vec![new(0).phase(Phase::Succeeded)], &["~db-0"]),
         (by("stateful_set_control.go processReplica", "Parallel, Failed"), parallel(spec(2)), vec![new(0).phase(Phase::Failed)], &["~db-0", "+db-1@2"]),
+        (by("stateful_set_control.go processReplica", "Parallel, Succeeded"), parallel(spec(1)), vec![new(0).phase(Phase::Succeeded)], &["~db-0"]),
+        (by("stateful_set_control.go processReplica", "one that failed and is going is waited for"), spec(2), vec![new(0).phase(Phase::Failed).going()], &[]),
+        (by("stateful_set_control.go processReplica", "Parallel, one that failed and is going holds up nobody"), parallel(spec(2)), vec![new(0).phase(Phase::Failed).going()], &["+db-1@2"]),
+        (by("stateful_set_control.go processReplica", "not before the one before is available"), slow(4), vec![new(0), new(1), new(2)], &[]),
+        (by("stateful_set_control.go processReplica", "Parallel does not wait for that either"), parallel(slow(4)), vec![new(0), new(1), new(2)], &["+db-3@2"]),
+        (by("stateful_set_control.go processReplica", "Parallel fills all holes"), parallel(spec(4)), vec![new(1), new(3)], &["+db-0@2", "+db-2@2"]),
+        (by("stateful_set_utils.go getStartOrdinal", "it moved down: the lower ones are made before anything goes"), StatefulSetSpec { start_ordinal: 0, ..spec(2) }, vec![new(1), new(2)], &["+db-0@2"]),
         (by("wsup", "one that gave up waits for an operator"), spec(2), vec![new(0).phase(Phase::GaveUp)], &[]),
         (by("wsup", "also with Parallel"), parallel(spec(1)), vec![new(0).phase(Phase::GaveUp)], &[]),
         (by("stateful_set_utils.go getStartOrdinal", "the first is not always 0"), from_five.clone(), vec![], &["+db-5@2"]),
@@ -193,6 +202,10 @@ fn scaling_down() {
         (by("stateful_set_control.go processCondemned", "the first unhealthy may go"), spec(1), vec![new(0), new(1), new(2).unready()], &["-db-2"]),
         (by("stateful_set_control.go processCondemned", "not past another unhealthy one"), spec(1), vec![new(0), new(1).unready(), new(2).unready()], &[]),
         (by("stateful_set_control.go processCondemned", "healthy above an unhealthy one"), spec(1), vec![new(0), new(1).unready(), new(2)], &["-db-2"]),
+        (by("wsup", "one that has ended need not be waited for"), spec(1), vec![new(0), new(1).unready(), new(2).phase(Phase::Failed)], &["~db-2"]),
+        (by("stateful_set_control.go updateStatefulSet", "Parallel scales and updates in one sync"), parallel(spec(2)), vec![old(0), old(1), old(2)], &["-db-2", "-db-1"]),
+        (by("stateful_set_control.go updateStatefulSet", "Parallel, with one wanted that is not ready"), parallel(spec(1)), vec![new(0).unready(), new(1)], &["-db-1"]),
+        (by("stateful_set_utils.go getEndOrdinal", "all are out of range: first the new ones are made"), StatefulSetSpec { start_ordinal: 7, ..spec(1) }, vec![new(0), new(1)], &["+db-7@2"]),
         (by("wsup", "one that gave up need not be waited for"), spec(1), vec![new(0), new(1).unready(), new(2).phase(Phase::GaveUp)], &["-db-2"]),
         (by("stateful_set_control.go processCondemned", "Parallel, whatever their health"), parallel(spec(1)), vec![new(0), new(1).unready(), new(2).unready()], &["-db-2", "-db-1"]),
         (by("stateful_set_control.go processCondemned", "not available, not the first unhealthy"), min_ready, vec![new(0), new(1)], &[]),
@@ -206,6 +219,11 @@ fn scaling_down() {
 fn updating() {
     let paused = StatefulSetSpec { paused: true, ..spec(3) };
     let slow = StatefulSetSpec { min_ready: Millis::from_secs(100_000), ..spec(2) };
+    let mut from_five = with(spec(2), rolling(1, 1));
+    from_five.start_ordinal = 5;
+    let ready = |secs| StatefulSetSpec { min_ready: Millis::from_secs(secs), ..spec(3) };
+    let half_of_part =
+        StatefulStrategy::RollingUpdate { partition: 2, max_unavailable: Amount::Percent(50) };
     let half = |n| {
         let max_unavailable = Amount::Percent(50);
         with(spec(n), StatefulStrategy::RollingUpdate { partition: 0, max_unavailable })
@@ -235,6 +253,17 @@ fn updating() {
         (by("stateful_set_utils.go getStatefulSetMaxUnavailable", "half of 4"), half(4), vec![old(0), old(1), old(2), old(3)], &["-db-3", "-db-2"]),
         (by("stateful_set_utils.go getStatefulSetMaxUnavailable", "half of 3, down"), half(3), vec![old(0), old(1), old(2)], &["-db-2"]),
         (by("stateful_set_utils.go getStatefulSetMaxUnavailable", "half of 1, at least 1"), half(1), vec![old(0)], &["-db-0"]),
+        (by("stateful_set_control.go updateStatefulSet", "not before the one that is new is available"), ready(4998), vec![old(0), old(1), new(2)], &[]),
+        (by("stateful_set_control.go updateStatefulSet", "but then"), ready(4997), vec![old(0), old(1), new(2)], &["-db-1"]),
+        (by("stateful_set_control.go updateStatefulSet", "a partition that was raised takes nothing back"), with(spec(2), rolling(2, 1)), vec![new(0), new(1)], &[]),
+        (by("stateful_set_control.go updateStatefulSet", "Parallel and OnDelete"), with(parallel(spec(2)), StatefulStrategy::OnDelete), vec![old(0), old(1)], &[]),
+        (by("stateful_set_control.go updateStatefulSet", "the partition is an index, down to it"), from_five.clone(), vec![old(5), old(6)], &["-db-6"]),
+        (by("stateful_set_control.go updateStatefulSet", "the partition is an index, no further"), from_five, vec![old(5), new(6)], &[]),
+        (by("stateful_set_control.go updateStatefulSet", "ordered, a budget of two: each that is new is waited for"), with(spec(4), rolling(0, 2)), vec![old(0), old(1), new(2), new(3).unready()], &[]),
+        (by("stateful_set_utils.go getStatefulSetMaxUnavailable", "of replicas, not of those above the partition"), with(spec(4), half_of_part), vec![old(0), old(1), old(2), old(3)], &["-db-3", "-db-2"]),
+        (by("kubernetes#137666", "a missing one spends it"), parallel(spec(3)), vec![old(0), old(1)], &["+db-2@2"]),
+        (by("kubernetes#137666", "one that goes spends it"), parallel(spec(3)), vec![old(0), old(1), new(2).going()], &[]),
+        (by("kubernetes#137666", "more of it than there are old ones"), parallel(with(spec(3), rolling(0, 9))), vec![old(0), old(1), new(2)], &["-db-1", "-db-0"]),
         (by("wsup", "a new revision replaces one that gave up"), parallel(spec(2)), vec![old(0), old(1).phase(Phase::GaveUp)], &["-db-1"]),
         (by("stateful_set_control.go updateStatefulSet", "of a set that nobody knows"), spec(1), vec![instance(1, 9).ordinal(0)], &["-db-0"]),
     ]);
@@ -441,16 +470,16 @@ fn stop_in_mid_roll_out(world: &mut World<Sts>) {
 #[test]
 fn data_goes_only_as_asked() {
     use Retention::{Delete, Retain};
-    // utils.go updateClaimOwnerRefForSetAndPod: (when_scaled, when_deleted, log of a scale-down
-    // from 3 to 1, log of the deletion after it)
+    // (rule, when_scaled, when_deleted, log of a scale-down from 3 to 1, log of the deletion after
+    // it)
     #[rustfmt::skip]
     let rows = [
-        (Retain, Retain, vec!["-db-2", "-db-1"], vec!["-db-0"]),
-        (Delete, Retain, vec!["-db-2", "!db-2", "-db-1", "!db-1"], vec!["-db-0"]),
-        (Retain, Delete, vec!["-db-2", "-db-1"], vec!["-db-0", "!db-0"]),
-        (Delete, Delete, vec!["-db-2", "!db-2", "-db-1", "!db-1"], vec!["-db-0", "!db-0"]),
+        (by("stateful_set_utils.go updateClaimOwnerRefForSetAndPod", "retain and retain: nothing goes"), Retain, Retain, vec!["-db-2", "-db-1"], vec!["-db-0"]),
+        (by("stateful_set_utils.go updateClaimOwnerRefForSetAndPod", "scaled: the data of those that go, once they are gone"), Delete, Retain, vec!["-db-2", "!db-2", "-db-1", "!db-1"], vec!["-db-0"]),
+        (by("stateful_set_utils.go updateClaimOwnerRefForSetAndPod", "deleted: the data of those that are wanted"), Retain, Delete, vec!["-db-2", "-db-1"], vec!["-db-0", "!db-0"]),
+        (by("stateful_set_utils.go updateClaimOwnerRefForSetAndPod", "both"), Delete, Delete, vec!["-db-2", "!db-2", "-db-1", "!db-1"], vec!["-db-0", "!db-0"]),
     ];
-    for (when_scaled, when_deleted, scaled, deleted) in rows {
+    for (rule, when_scaled, when_deleted, scaled, deleted) in rows {
         let mut world = world(StatefulSetSpec { when_scaled, when_deleted, ..spec(3) });
         world.mode = Mode::Stopped;
         world.pass_secs(10);
@@ -461,10 +490,10 @@ fn data_goes_only_as_asked() {
         assert!(world.take_log().iter().all(|line| !line.starts_with('!')), "no stop, no update");
         world.controller.spec.replicas = 1;
         world.pass_secs(60);
-        assert_eq!(world.take_log(), scaled);
+        assert_eq!(world.take_log(), scaled, "{rule}");
         world.mode = Mode::Deleting;
         world.pass_secs(60);
-        assert_eq!(world.take_log(), deleted);
+        assert_eq!(world.take_log(), deleted, "{rule}");
         assert!(world.gone);
     }
 }
