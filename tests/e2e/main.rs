@@ -17,6 +17,7 @@ mod dev;
 mod files;
 mod job;
 mod odd;
+mod rollout;
 mod scale;
 mod spawn;
 mod statefulset;
