@@ -423,8 +423,9 @@ fn budgets() {
     };
     let (count, percent) = (Amount::Count, Amount::Percent);
     // (rule, spec, how many nodes, surge and unavailable, whether two may be on one node)
+    type Row = (Rule, DaemonSetSpec, usize, (u32, u32), bool);
     #[rustfmt::skip]
-    let rows: Vec<(Rule, DaemonSetSpec, usize, (u32, u32), bool)> = vec![
+    let rows: Vec<Row> = vec![
         (by("daemon/update.go updatedDesiredNodeCounts", "unavailable rounds up"), rolling(count(0), percent(25)), 5, (0, 2), false),
         (by("daemon/update.go updatedDesiredNodeCounts", "unavailable, exactly"), rolling(count(0), percent(20)), 5, (0, 1), false),
         (by("daemon/update.go updatedDesiredNodeCounts", "surge rounds up"), rolling(percent(1), count(0)), 5, (1, 0), true),
