@@ -5,6 +5,7 @@
 //! unit.
 
 use super::action::{Action, DataDir, Spawn, Step};
+use super::event::Exit;
 use super::id::{Kind, UnitKey, UnitName};
 use super::instance::{Effect, Input, Instance, State};
 use super::managed::{Buried, Memory, Unit};
@@ -15,8 +16,8 @@ use super::time::Now;
 use super::timers::Timer;
 use super::workload::cronjob::ObservedJob;
 use super::workload::{
-    Context, Identity, Intent, Mode, NewJob, NewName, Note, Observed, Outcome, SetId, cronjob,
-    daemonset, deployment, job, statefulset,
+    Context, Identity, Intent, Mode, NewJob, NewName, Note, Observed, Outcome, Phase, SetId,
+    cronjob, daemonset, deployment, job, statefulset,
 };
 use super::{Core, Shutdown, restore};
 use std::collections::BTreeMap;
@@ -173,20 +174,7 @@ impl Core {
         unit.instances
             .iter()
             .filter_map(|slot| self.instances.get(slot))
-            .map(|instance| Observed {
-                slot: instance.slot,
-                name: instance.name.clone(),
-                set: instance.set,
-                identity: instance.identity.clone(),
-                phase: instance.phase(),
-                ready_since: instance.ready_since(),
-                terminating: instance.leaving,
-                created: instance.created.mono,
-                restarts: instance.restarts,
-                exit: instance.last_end.map(|end| end.exit),
-                ended: instance.last_end.map(|end| end.at),
-                start_failure: instance.last_failure.clone(),
-            })
+            .map(seen)
             .collect()
     }
 
@@ -407,8 +395,26 @@ impl Core {
                 }
                 Effect::Kill => self.actions.push_back(Action::KillTree { id }),
                 Effect::Tell(note) => self.report(now, Some(&unit), Some(&name), note),
-                Effect::Gone => self.instance_gone(now, slot),
+                Effect::Gone => {
+                    self.judge_last(now, slot);
+                    self.instance_gone(now, slot);
+                }
             }
+        }
+    }
+
+    /// The process of an instance that leaves has ended: its job may still have to judge how.
+    fn judge_last(&mut self, now: Now, slot: u64) {
+        let Some(instance) = self.instances.get(&slot).filter(|i| i.has_process()) else { return };
+        let Some(unit) = self.units.get_mut(&instance.unit) else { return };
+        let spec = Arc::clone(&unit.spec);
+        if let (WorkloadSpec::Job(spec), Memory::Job(state)) =
+            (&spec.workload, &mut unit.kept.memory)
+        {
+            let mut ended = seen(instance);
+            let success = ended.exit.is_some_and(Exit::is_success);
+            ended.phase = if success { Phase::Succeeded } else { Phase::Failed };
+            job::ended_leaving(spec, state, &ended, now);
         }
     }
 
@@ -528,6 +534,24 @@ impl Core {
             let key = restore::instance_record_key(slot);
             self.actions.push_back(Action::Put(Record { key, value, durable: false }));
         }
+    }
+}
+
+/// An instance as controllers see it.
+fn seen(instance: &Instance) -> Observed {
+    Observed {
+        slot: instance.slot,
+        name: instance.name.clone(),
+        set: instance.set,
+        identity: instance.identity.clone(),
+        phase: instance.phase(),
+        ready_since: instance.ready_since(),
+        terminating: instance.leaving,
+        created: instance.created.mono,
+        restarts: instance.restarts,
+        exit: instance.last_end.map(|end| end.exit),
+        ended: instance.last_end.map(|end| end.at),
+        start_failure: instance.last_failure.clone(),
     }
 }
 

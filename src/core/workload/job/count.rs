@@ -61,8 +61,6 @@ enum End {
 /// What a round of counting found.
 #[derive(Default)]
 pub(super) struct Counted {
-    /// At least one failure was added to the count.
-    pub(super) failed: bool,
     /// A rule of the failure policy ends the job: the message.
     pub(super) fail_job: Option<String>,
 }
@@ -94,6 +92,10 @@ pub(super) fn count(
                 }
                 if ignore_leaving {
                     state.discarded.insert(instance.slot);
+                    continue;
+                }
+                if !spec.failure_policy.is_empty() {
+                    // Its exit decides, and it has none yet: see `ended_leaving`.
                     continue;
                 }
                 // Removed by somebody else's hand: a failure, at once (`isPodFailed`).
@@ -153,7 +155,6 @@ fn fail(
     };
     if counts {
         state.failed = state.failed.saturating_add(1);
-        found.failed = true;
     }
     if action == FailureAction::FailJob && found.fail_job.is_none() {
         let exit = instance.exit.map_or_else(|| "no exit".to_owned(), |exit| exit.to_string());

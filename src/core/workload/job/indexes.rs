@@ -33,6 +33,16 @@ impl Indexes {
         true
     }
 
+    /// Takes out every index from `end` on.
+    pub fn truncate(&mut self, end: u32) {
+        self.intervals.split_off(&end);
+        if let Some(mut last) = self.intervals.last_entry() {
+            // The interval begins below `end`, so `end` is not 0.
+            let cut = (*last.get()).min(end.saturating_sub(1));
+            *last.get_mut() = cut;
+        }
+    }
+
     /// Whether the index is in the set.
     pub fn contains(&self, index: u32) -> bool {
         self.end_of(index).is_some()

@@ -19,6 +19,8 @@ mod count;
 mod indexes;
 mod manage;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;
 
 pub use indexes::Indexes;
@@ -170,6 +172,24 @@ impl State {
         }
     }
 
+    /// Indexes beyond the number of completions are none any more: what became of them is
+    /// forgotten (`indexed_job_utils.go` `parseIndexesFromString` reads the sets anew at each
+    /// sync, up to the present number).
+    fn narrow(&mut self, completions: u32) {
+        self.completed_indexes.truncate(completions);
+        self.failed_indexes.truncate(completions);
+        self.index_attempts.split_off(&completions);
+        self.succeeded = self.completed_indexes.count_below(completions);
+    }
+
+    /// Enough succeeded.
+    fn reached(&self, spec: &JobSpec) -> bool {
+        match spec.completions {
+            Some(completions) => self.done(spec) >= completions,
+            None => self.succeeded > 0,
+        }
+    }
+
     /// Its outcome is settled, though processes may still be there.
     fn settled(&self) -> bool {
         self.conditions.holds(FAILURE_TARGET) || self.conditions.holds(SUCCESS_CRITERIA_MET)
@@ -211,6 +231,21 @@ pub fn reconcile(
     }
     state.counts = shown(spec, state, observed);
     out
+}
+
+/// The process of an instance that was asked to go has ended, and the instance is about to be
+/// forgotten. With a failure policy this is when it is judged, for only now its exit is known
+/// (`isPodFailed`, `podReplacementPolicy: Failed`, the only value allowed beside a policy); without
+/// one it was counted when it was asked to go.
+pub fn ended_leaving(spec: &JobSpec, state: &mut State, ended: &Observed, now: Now) {
+    if spec.failure_policy.is_empty() || ended.set != state.run || state.finished().is_some() {
+        return;
+    }
+    let ignore = state.conditions.holds(SUCCESS_CRITERIA_MET);
+    let found = count::count(state, spec, &[ended], now.mono, ignore);
+    if let Some(message) = &found.fail_job {
+        state.settle(FAILURE_TARGET, "PodFailurePolicy", message, now.wall);
+    }
 }
 
 /// The unit is on its way out: everything goes, nothing is counted.
@@ -256,6 +291,9 @@ fn advance(
     let now = context.now;
     let mut mine: Vec<&Observed> = observed.iter().filter(|o| o.set == state.run).collect();
     mine.sort_by_key(|o| o.slot);
+    if let (true, Some(completions)) = (spec.indexed, spec.completions) {
+        state.narrow(completions);
+    }
     keep_time(spec, context, state, out);
     let ignore_leaving = context.mode != Mode::Run || state.conditions.holds(SUCCESS_CRITERIA_MET);
     let found = count::count(state, spec, &mine, now.mono, ignore_leaving);
@@ -270,6 +308,9 @@ fn advance(
         }
     }
     judge_completion(spec, context, state, &mine);
+    if spec.suspend && context.mode == Mode::Run && !state.settled() {
+        suspend(state, now, out);
+    }
     if state.settled() || context.mode != Mode::Run || spec.suspend {
         stop_all(state, &mine, out);
     }
@@ -289,11 +330,6 @@ fn keep_time(spec: &JobSpec, context: &Context<'_>, state: &mut State, out: &mut
     }
     if spec.suspend {
         state.active_for = Stopwatch::default();
-        if !state.conditions.holds(SUSPENDED) {
-            let message = "the job is suspended";
-            state.conditions.set(SUSPENDED, Truth::True, "JobSuspended", message, now.wall);
-            out.tell(Note::normal(Reason::JobSuspended, "suspended"));
-        }
         return;
     }
     if state.conditions.holds(SUSPENDED) {
@@ -310,6 +346,15 @@ fn keep_time(spec: &JobSpec, context: &Context<'_>, state: &mut State, out: &mut
         out.tell(Note::normal(Reason::JobStarted, "started"));
     }
     state.active_for.start(now.mono);
+}
+
+/// Says that the job is suspended, which only a job can be whose outcome is not certain.
+fn suspend(state: &mut State, now: Now, out: &mut Outcome) {
+    if !state.conditions.holds(SUSPENDED) {
+        let message = "the job is suspended";
+        state.conditions.set(SUSPENDED, Truth::True, "JobSuspended", message, now.wall);
+        out.tell(Note::normal(Reason::JobSuspended, "suspended"));
+    }
 }
 
 /// Whether the outcome is certain now, in Kubernetes' order: failure policy, limit, deadline,
@@ -329,8 +374,8 @@ fn judge(
     if let Some(message) = &found.fail_job {
         fail(state, "PodFailurePolicy", message);
     }
-    if (found.failed && state.failed > spec.backoff_limit) || past_limit_in_place(spec, state, mine)
-    {
+    // Also of failures from before the limit was lowered (`exceedsBackoffLimit`).
+    if state.failed > spec.backoff_limit || past_limit_in_place(spec, state, mine) {
         fail(state, "BackoffLimitExceeded", "the job has reached its backoff limit");
     }
     if let Some(limit) = spec.active_deadline
@@ -400,11 +445,7 @@ fn judge_completion(spec: &JobSpec, context: &Context<'_>, state: &mut State, mi
     if mine.iter().any(|o| o.active()) {
         return;
     }
-    let done = match spec.completions {
-        Some(completions) => state.done(spec) >= completions,
-        None => state.succeeded > 0,
-    };
-    if done {
+    if state.reached(spec) {
         let message = "the job has reached its completions";
         state.settle(SUCCESS_CRITERIA_MET, "CompletionsReached", message, context.now.wall);
     }

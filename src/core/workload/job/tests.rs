@@ -7,7 +7,7 @@ use crate::core::spec::{Backoff, FailureAction, FailureRule, RestartSpec};
 use crate::core::time::{Millis, Mono};
 use crate::core::workload::{Identity, NewName};
 
-fn template(policy: RestartPolicy) -> Arc<InstanceTemplate> {
+pub(super) fn template(policy: RestartPolicy) -> Arc<InstanceTemplate> {
     let backoff = Backoff {
         initial: Millis::from_secs(10),
         factor_milli: 2_000,
@@ -18,7 +18,7 @@ fn template(policy: RestartPolicy) -> Arc<InstanceTemplate> {
     Arc::new(InstanceTemplate::bare(vec!["true".into()], restart))
 }
 
-fn job() -> JobSpec {
+pub(super) fn job() -> JobSpec {
     JobSpec {
         completions: Some(1),
         parallelism: 1,
@@ -34,39 +34,46 @@ fn job() -> JobSpec {
     }
 }
 
-fn many(completions: u32, parallelism: u32) -> JobSpec {
+pub(super) fn many(completions: u32, parallelism: u32) -> JobSpec {
     JobSpec { completions: Some(completions), parallelism, ..job() }
 }
 
-fn indexed(completions: u32, parallelism: u32) -> JobSpec {
+pub(super) fn indexed(completions: u32, parallelism: u32) -> JobSpec {
     JobSpec { indexed: true, ..many(completions, parallelism) }
 }
 
-fn queue(parallelism: u32) -> JobSpec {
+pub(super) fn queue(parallelism: u32) -> JobSpec {
     JobSpec { completions: None, parallelism, ..job() }
 }
 
 const OK: Exit = Exit::Code(0);
 const BAD: Exit = Exit::Code(1);
 
-struct World {
-    spec: JobSpec,
-    template: Arc<InstanceTemplate>,
-    state: State,
-    here: Vec<Observed>,
-    now: Now,
-    mode: Mode,
+pub(super) struct World {
+    pub(super) spec: JobSpec,
+    pub(super) template: Arc<InstanceTemplate>,
+    pub(super) state: State,
+    pub(super) here: Vec<Observed>,
+    pub(super) now: Now,
+    pub(super) mode: Mode,
     notes: Vec<Note>,
     recheck: Option<Mono>,
     next_slot: u64,
-    removed: bool,
+    pub(super) removed: bool,
     gone: bool,
     peak: usize,
 }
 
 impl World {
     fn new(spec: JobSpec) -> World {
-        let mut world = World {
+        let mut world = World::unsettled(spec);
+        world.settle();
+        world
+    }
+
+    /// Before the controller's first look.
+    pub(super) fn unsettled(spec: JobSpec) -> World {
+        World {
             spec,
             template: template(RestartPolicy::Never),
             state: State::default(),
@@ -79,12 +86,10 @@ impl World {
             removed: false,
             gone: false,
             peak: 0,
-        };
-        world.settle();
-        world
+        }
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..1_000 {
             let text = serde_json::to_string(&self.state).unwrap();
             self.state = serde_json::from_str(&text).unwrap();
@@ -148,20 +153,20 @@ impl World {
     }
 
     /// Everything that was asked to go has gone.
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         self.here.retain(|o| !o.terminating);
         self.settle();
     }
 
-    fn running(&self) -> Vec<u64> {
+    pub(super) fn running(&self) -> Vec<u64> {
         self.here.iter().filter(|o| manage::unfinished(o)).map(|o| o.slot).collect()
     }
 
-    fn active(&self) -> usize {
+    pub(super) fn active(&self) -> usize {
         self.here.iter().filter(|o| o.active()).count()
     }
 
-    fn indexes(&self) -> Vec<u32> {
+    pub(super) fn indexes(&self) -> Vec<u32> {
         let mut indexes: Vec<u32> = self
             .here
             .iter()
@@ -176,7 +181,7 @@ impl World {
     }
 
     /// The instance's program ends.
-    fn end(&mut self, slot: u64, exit: Exit) {
+    pub(super) fn end(&mut self, slot: u64, exit: Exit) {
         let now = self.now.mono;
         let one = self.here.iter_mut().find(|o| o.slot == slot).unwrap();
         one.phase = if exit.is_success() { Phase::Succeeded } else { Phase::Failed };
@@ -206,7 +211,7 @@ impl World {
         self.settle();
     }
 
-    fn pass(&mut self, secs: u64) {
+    pub(super) fn pass(&mut self, secs: u64) {
         self.pass_ms(secs * 1_000);
     }
 
@@ -221,7 +226,7 @@ impl World {
         self.now = self.now.plus(end.since(self.now.mono));
     }
 
-    fn counts(&self) -> (u32, u32) {
+    pub(super) fn counts(&self) -> (u32, u32) {
         (self.state.succeeded(), self.state.failed())
     }
 
@@ -253,7 +258,7 @@ fn outcomes() {
         ),
         ("job_controller.go: not yet", job(), vec![], None, (0, 0), ""),
         (
-            "issue: fails twice, then exits 0",
+            "concepts/workloads/controllers/job: fails twice, then exits 0",
             job(),
             vec![BAD, BAD, OK],
             Some(true),
@@ -285,7 +290,7 @@ fn outcomes() {
             (0, 2),
             "BackoffLimitExceeded",
         ),
-        ("validation: unlimited", limit(u32::MAX, job()), bad(40), None, (0, 40), ""),
+        ("validation.go: 2147483647 is no limit", limit(u32::MAX, job()), bad(40), None, (0, 40), ""),
         (
             "job_controller.go: a success never refunds",
             limit(2, many(3, 1)),
@@ -304,16 +309,16 @@ fn outcomes() {
         ),
         ("job_controller.go: some completions", many(3, 1), vec![OK, OK], None, (2, 0), ""),
         (
-            "manageJob: parallelism above the rest",
+            "job_controller.go manageJob: parallelism above the rest",
             many(3, 2),
             vec![OK, OK, OK],
             Some(true),
             (3, 0),
             "CompletionsReached",
         ),
-        ("manageJob: completions 0", many(0, 1), vec![], Some(true), (0, 0), "CompletionsReached"),
+        ("job_controller.go manageJob: completions 0", many(0, 1), vec![], Some(true), (0, 0), "CompletionsReached"),
         (
-            "manageJob: completions 0, suspended",
+            "job_controller.go manageJob: completions 0, suspended",
             JobSpec { suspend: true, ..many(0, 1) },
             vec![],
             Some(true),
@@ -321,7 +326,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "death by signal is a failure",
+            "job_controller.go isPodFailed: death by signal is a failure",
             job(),
             vec![Exit::Signal(9), OK],
             Some(true),
@@ -329,7 +334,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "an unknown end is a failure",
+            "wsup: an unknown end is a failure",
             job(),
             vec![Exit::Unknown, OK],
             Some(true),
@@ -337,16 +342,16 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "work queue: first success alone",
+            "job_controller.go syncJob, work queue: first success alone",
             queue(1),
             vec![OK],
             Some(true),
             (1, 0),
             "CompletionsReached",
         ),
-        ("work queue: others finish", queue(3), vec![OK, OK], None, (2, 0), ""),
+        ("job_controller.go syncJob, work queue: others finish", queue(3), vec![OK, OK], None, (2, 0), ""),
         (
-            "work queue: all finished",
+            "job_controller.go syncJob, work queue: all finished",
             queue(3),
             vec![OK, OK, OK],
             Some(true),
@@ -354,7 +359,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "work queue: failures after the success",
+            "job_controller.go syncJob, work queue: failures after the success",
             queue(3),
             vec![OK, BAD, BAD],
             Some(true),
@@ -362,7 +367,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "work queue: limit passed after the success",
+            "job_controller.go syncJob, work queue: limit passed after the success",
             limit(0, queue(3)),
             vec![OK, BAD],
             Some(false),
@@ -370,16 +375,16 @@ fn outcomes() {
             "BackoffLimitExceeded",
         ),
         (
-            "work queue: failures before the success",
+            "job_controller.go syncJob, work queue: failures before the success",
             queue(1),
             vec![BAD, OK],
             Some(true),
             (1, 1),
             "CompletionsReached",
         ),
-        ("indexed: all", indexed(3, 3), vec![OK, OK, OK], Some(true), (3, 0), "CompletionsReached"),
+        ("job_controller.go syncJob, indexed: all", indexed(3, 3), vec![OK, OK, OK], Some(true), (3, 0), "CompletionsReached"),
         (
-            "indexed: a failed index comes again",
+            "job_controller.go syncJob, indexed: a failed index comes again",
             indexed(2, 1),
             vec![BAD, OK, OK],
             Some(true),
@@ -387,14 +392,14 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "indexed: limit",
+            "job_controller.go syncJob, indexed: limit",
             limit(1, indexed(2, 1)),
             bad(2),
             Some(false),
             (0, 2),
             "BackoffLimitExceeded",
         ),
-        ("indexed: completions 0", indexed(0, 0), vec![], Some(true), (0, 0), "CompletionsReached"),
+        ("job_controller.go syncJob, indexed: completions 0", indexed(0, 0), vec![], Some(true), (0, 0), "CompletionsReached"),
     ];
     for (rule, spec, exits, finished, counts, reason) in rows {
         let mut world = World::new(spec);
@@ -416,15 +421,15 @@ fn outcomes() {
 #[test]
 fn wanted_active() {
     let rows = [
-        ("manageJob: parallelism", many(10, 3), 0, 3),
-        ("manageJob: remaining completions", many(10, 3), 8, 2),
-        ("manageJob: last one", many(10, 3), 9, 1),
-        ("manageJob: parallelism above completions", many(2, 5), 0, 2),
-        ("manageJob: parallelism 0 holds the job", many(2, 0), 0, 0),
-        ("manageJob: work queue", queue(4), 0, 4),
-        ("manageJob: work queue held", queue(0), 0, 0),
-        ("manageJob: indexed", indexed(6, 2), 0, 2),
-        ("manageJob: indexed, remaining", indexed(6, 4), 4, 2),
+        ("job_controller.go manageJob: parallelism", many(10, 3), 0, 3),
+        ("job_controller.go manageJob: remaining completions", many(10, 3), 8, 2),
+        ("job_controller.go manageJob: last one", many(10, 3), 9, 1),
+        ("job_controller.go manageJob: parallelism above completions", many(2, 5), 0, 2),
+        ("job_controller.go manageJob: parallelism 0 holds the job", many(2, 0), 0, 0),
+        ("job_controller.go manageJob: work queue", queue(4), 0, 4),
+        ("job_controller.go manageJob: work queue held", queue(0), 0, 0),
+        ("job_controller.go manageJob: indexed", indexed(6, 2), 0, 2),
+        ("job_controller.go manageJob: indexed, remaining", indexed(6, 4), 4, 2),
     ];
     for (rule, spec, succeeded, want) in rows {
         let mut world = World::new(spec);
@@ -446,7 +451,7 @@ fn a_work_queue_begins_nothing_after_its_first_success() {
     assert_eq!(world.active(), 1);
     world.spec.parallelism = 5;
     world.settle();
-    assert_eq!(world.active(), 1, "manageJob: wantActive = active once one succeeded");
+    assert_eq!(world.active(), 1, "job_controller.go manageJob: wantActive = active once one succeeded");
 }
 
 /// `backoff_utils_test.go`: 10 s, doubling, at most 10 min, from the last failure's end.
@@ -521,13 +526,13 @@ fn nothing_is_made_while_a_delay_runs() {
 #[test]
 fn restarts_in_place_count_against_the_limit() {
     let rows = [
-        ("limit 0: the first restart", 0, 1, true),
-        ("limit 1: the first restart", 1, 1, true),
-        ("limit 2: one restart is borne", 2, 1, false),
-        ("limit 2: the second restart", 2, 2, true),
-        ("limit 6: five are borne", 6, 5, false),
-        ("limit 6: the sixth", 6, 6, true),
-        ("unlimited", u32::MAX, 500, false),
+        ("job_controller.go pastBackoffLimitOnFailure: limit 0, the first restart", 0, 1, true),
+        ("job_controller.go pastBackoffLimitOnFailure: limit 1, the first restart", 1, 1, true),
+        ("job_controller.go pastBackoffLimitOnFailure: limit 2, one restart is borne", 2, 1, false),
+        ("job_controller.go pastBackoffLimitOnFailure: limit 2, the second restart", 2, 2, true),
+        ("job_controller.go pastBackoffLimitOnFailure: limit 6, five are borne", 6, 5, false),
+        ("job_controller.go pastBackoffLimitOnFailure: limit 6, the sixth", 6, 6, true),
+        ("wsup: without a limit no number of restarts is too great", u32::MAX, 500, false),
     ];
     for (rule, limit, restarts, failed) in rows {
         let mut world = World::new(JobSpec { suspend: true, backoff_limit: limit, ..job() });
@@ -751,22 +756,32 @@ fn a_second_success_of_an_index_counts_once() {
 
 #[test]
 fn index_sets_have_kubernetes_text_form() {
-    let rows: &[(&[u32], &str)] = &[
-        (&[], ""),
-        (&[0], "0"),
-        (&[0, 1], "0,1"),
-        (&[0, 1, 2], "0-2"),
-        (&[0, 2, 3, 5, 6, 7], "0,2,3,5-7"),
-        (&[4, 5, 9, 10, 11, 12], "4,5,9-12"),
-        (&[u32::MAX - 1, u32::MAX], "4294967294,4294967295"),
+    let rows: &[(&str, &[u32], &str)] = &[
+        ("indexed_job_utils.go orderedIntervals: none", &[], ""),
+        ("indexed_job_utils.go orderedIntervals: one", &[0], "0"),
+        ("indexed_job_utils.go orderedIntervals: two neighbours", &[0, 1], "0,1"),
+        ("indexed_job_utils.go orderedIntervals: three neighbours", &[0, 1, 2], "0-2"),
+        ("indexed_job_utils.go orderedIntervals: all forms", &[0, 2, 3, 5, 6, 7], "0,2,3,5-7"),
+        ("indexed_job_utils.go orderedIntervals: in any order", &[12, 10, 9, 11, 5, 4], "4,5,9-12"),
+        ("indexed_job_utils.go orderedIntervals: a gap that is filled", &[3, 5, 4], "3-5"),
+        ("wsup: the greatest index", &[u32::MAX - 1, u32::MAX], "4294967294,4294967295"),
     ];
-    for (set, text) in rows {
+    for (_, set, text) in rows {
         let indexes: Indexes = set.iter().copied().collect();
         assert_eq!(indexes.text(), *text);
         assert_eq!(Indexes::parse(text), Ok(indexes));
     }
-    for bad in ["1-x", "x", "3-1", "1,1", "2,1", "0-3,3", "-1"] {
-        assert!(Indexes::parse(bad).is_err(), "{bad}");
+    let bad = [
+        ("wsup: no number at the end", "1-x"),
+        ("wsup: no number", "x"),
+        ("wsup: ends before it begins", "3-1"),
+        ("wsup: twice", "1,1"),
+        ("wsup: not ascending", "2,1"),
+        ("wsup: overlapping", "0-3,3"),
+        ("wsup: negative", "-1"),
+    ];
+    for (source, bad) in bad {
+        assert!(Indexes::parse(bad).is_err(), "{source}: {bad}");
     }
     let mut rng = Rng(7);
     let (mut set, mut plain) = (Indexes::default(), BTreeSet::new());
@@ -778,6 +793,9 @@ fn index_sets_have_kubernetes_text_form() {
         let within = if a <= b { plain.range(a..=b).count() } else { 0 };
         assert_eq!(set.count_within(a, b) as usize, within);
         assert_eq!(set.count_below(a) as usize, plain.range(..a).count());
+        let mut cut = set.clone();
+        cut.truncate(a);
+        assert_eq!(cut, plain.range(..a).copied().collect::<Indexes>());
         assert_eq!(Indexes::parse(&set.text()).as_ref(), Ok(&set));
     }
 }
@@ -914,12 +932,12 @@ fn finished_jobs_are_never_touched() {
 
 #[test]
 fn time_to_live() {
-    // `ttlafterfinished_controller.go`: (rule, ttl, seconds, removed)
+    // (source, ttl, seconds, removed)
     let rows = [
-        ("no limit", None, 100_000, false),
-        ("0: at once", Some(0), 0, true),
-        ("not yet", Some(60), 59, false),
-        ("due", Some(60), 60, true),
+        ("ttlafterfinished_controller.go needsCleanup: no limit", None, 100_000, false),
+        ("ttlafterfinished_controller.go timeLeft: 0, at once", Some(0), 0, true),
+        ("ttlafterfinished_controller.go timeLeft: not yet", Some(60), 59, false),
+        ("ttlafterfinished_controller.go timeLeft: due", Some(60), 60, true),
     ];
     for (rule, ttl, secs, removed) in rows {
         let spec = JobSpec { ttl_after_finished: ttl.map(Millis::from_secs), ..job() };
@@ -1053,12 +1071,12 @@ fn failure_policy() {
     ];
     // (rule, exit, failed, finished)
     let rows = [
-        ("fail_job", Exit::Code(42), 1, Some(false)),
-        ("ignore; a signal is 128 + signal", Exit::Signal(15), 0, None),
-        ("count", Exit::Code(1), 1, None),
-        ("not_in does not match", Exit::Code(2), 1, None),
-        ("not_in matches", Exit::Code(7), 1, Some(false)),
-        ("an unknown end has no code", Exit::Unknown, 1, None),
+        ("pod_failure_policy.go: fail_job", Exit::Code(42), 1, Some(false)),
+        ("pod_failure_policy.go: ignore; a signal is 128 + signal", Exit::Signal(15), 0, None),
+        ("pod_failure_policy.go: count", Exit::Code(1), 1, None),
+        ("pod_failure_policy.go: not_in does not match", Exit::Code(2), 1, None),
+        ("pod_failure_policy.go: not_in matches", Exit::Code(7), 1, Some(false)),
+        ("wsup: an unknown end has no code", Exit::Unknown, 1, None),
     ];
     for (name, exit, failed, finished) in rows {
         let mut world = World::new(JobSpec { failure_policy: policy.clone(), ..job() });
@@ -1092,14 +1110,14 @@ fn success_policy() {
     };
     // (rule, policy, indexes that succeed, met)
     let rows = [
-        ("indexes: all listed", rule(Some(&[(0, 1)]), None), vec![0, 1], true),
-        ("indexes: not all", rule(Some(&[(0, 1)]), None), vec![0, 2], false),
-        ("count", rule(None, Some(2)), vec![3, 1], true),
-        ("count: too few", rule(None, Some(2)), vec![3], false),
-        ("both: of the listed", rule(Some(&[(0, 2)]), Some(1)), vec![2], true),
-        ("both: not of the listed", rule(Some(&[(0, 2)]), Some(1)), vec![3], false),
-        ("an empty list never matches", rule(Some(&[]), Some(0)), vec![3], false),
-        ("nothing succeeded yet", rule(None, Some(0)), vec![], false),
+        ("success_policy.go: indexes, all listed", rule(Some(&[(0, 1)]), None), vec![0, 1], true),
+        ("success_policy.go: indexes, not all", rule(Some(&[(0, 1)]), None), vec![0, 2], false),
+        ("success_policy.go: count", rule(None, Some(2)), vec![3, 1], true),
+        ("success_policy.go: count, too few", rule(None, Some(2)), vec![3], false),
+        ("success_policy.go: both, of the listed", rule(Some(&[(0, 2)]), Some(1)), vec![2], true),
+        ("success_policy.go: both, not of the listed", rule(Some(&[(0, 2)]), Some(1)), vec![3], false),
+        ("success_policy.go: an empty list never matches", rule(Some(&[]), Some(0)), vec![3], false),
+        ("success_policy.go: nothing succeeded yet", rule(None, Some(0)), vec![], false),
     ];
     for (name, rule, succeed, met) in rows {
         let mut world = World::new(JobSpec { success_policy: vec![rule], ..indexed(5, 5) });
