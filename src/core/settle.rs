@@ -171,11 +171,7 @@ impl Core {
 
     fn observe(&self, key: &UnitKey) -> Vec<Observed> {
         let Some(unit) = self.units.get(key) else { return Vec::new() };
-        unit.instances
-            .iter()
-            .filter_map(|slot| self.instances.get(slot))
-            .map(seen)
-            .collect()
+        unit.instances.iter().filter_map(|slot| self.instances.get(slot)).map(seen).collect()
     }
 
     fn observe_jobs(&self, key: &UnitKey) -> Vec<ObservedJob> {

@@ -231,28 +231,147 @@ fn delays_double_up_to_the_longest() {
     assert_eq!(streak.judge(&spec, Exit::Code(1), at, at), Verdict::Again(at));
 }
 
-/// Section 8: which ends are followed by a restart (`kubecontainer.ShouldContainerBeRestarted`).
+/// Which ends are followed by a restart: (source, policy, how it ended, what follows).
 #[test]
 fn the_policy_decides_which_ends_are_followed_by_a_start() {
     use RestartPolicy::{Always, Never, OnFailure};
     let again = Verdict::Again(NOW.mono);
-    for (policy, exit, want) in [
-        (Always, Exit::Code(0), again),
-        (Always, Exit::Code(1), again),
-        (Always, Exit::Unknown, again),
-        (OnFailure, Exit::Code(0), Verdict::Succeeded),
-        (OnFailure, Exit::Code(1), again),
-        (OnFailure, Exit::Signal(9), again),
-        (OnFailure, Exit::Unknown, again),
-        (Never, Exit::Code(0), Verdict::Succeeded),
-        (Never, Exit::Code(1), Verdict::Failed),
-        (Never, Exit::Signal(15), Verdict::Failed),
-        (Never, Exit::Unknown, Verdict::Failed),
+    for (source, policy, exit, want) in [
+        ("helpers.go ShouldContainerBeRestarted: Always, 0", Always, Exit::Code(0), again),
+        ("helpers.go ShouldContainerBeRestarted: Always, 1", Always, Exit::Code(1), again),
+        ("helpers.go ShouldContainerBeRestarted: Always, unknown", Always, Exit::Unknown, again),
+        (
+            "helpers.go ShouldContainerBeRestarted: OnFailure, 0",
+            OnFailure,
+            Exit::Code(0),
+            Verdict::Succeeded,
+        ),
+        ("helpers.go ShouldContainerBeRestarted: OnFailure, 1", OnFailure, Exit::Code(1), again),
+        (
+            "helpers.go ShouldContainerBeRestarted: OnFailure, a signal",
+            OnFailure,
+            Exit::Signal(9),
+            again,
+        ),
+        (
+            "helpers.go ShouldContainerBeRestarted: OnFailure, unknown",
+            OnFailure,
+            Exit::Unknown,
+            again,
+        ),
+        (
+            "helpers.go ShouldContainerBeRestarted: Never, 0",
+            Never,
+            Exit::Code(0),
+            Verdict::Succeeded,
+        ),
+        ("helpers.go ShouldContainerBeRestarted: Never, 1", Never, Exit::Code(1), Verdict::Failed),
+        (
+            "helpers.go ShouldContainerBeRestarted: Never, a signal",
+            Never,
+            Exit::Signal(15),
+            Verdict::Failed,
+        ),
+        (
+            "helpers.go ShouldContainerBeRestarted: Never, unknown",
+            Never,
+            Exit::Unknown,
+            Verdict::Failed,
+        ),
     ] {
         let spec = restart_spec(policy);
         let verdict = Streak::default().judge(&spec, exit, NOW.mono, NOW.mono);
-        assert_eq!(verdict, want, "{policy:?} {exit:?}");
+        assert_eq!(verdict, want, "{source}");
     }
+}
+
+/// (source, how long each run lasted in milliseconds, how it ended, the delay after the last end
+/// in milliseconds). The delays are 10 s, doubling, at most 300 s; a run of more than 600 s begins
+/// anew.
+#[test]
+fn how_long_a_restart_waits() {
+    const MS: u64 = 1_000;
+    let rows: &[(&str, &[u64], Exit, u64)] = &[
+        ("kuberuntime_manager.go doBackOff: the first restart is at once", &[0], Exit::Code(1), 0),
+        ("backoff.go Next: then the first delay", &[0, 0], Exit::Code(1), 10 * MS),
+        ("backoff.go Next: it doubles", &[0, 0, 0], Exit::Code(1), 20 * MS),
+        ("backoff.go Next: and doubles", &[0, 0, 0, 0], Exit::Code(1), 40 * MS),
+        ("backoff.go Next: at most the longest", &[0; 8], Exit::Code(1), 300 * MS),
+        ("kuberuntime_manager.go doBackOff: exit 0 waits too", &[0, 0], Exit::Code(0), 10 * MS),
+        ("kuberuntime_manager.go doBackOff: a signal too", &[0, 0], Exit::Signal(9), 10 * MS),
+        (
+            "kuberuntime_manager.go doBackOff: from the end of the run, however long",
+            &[0, 599 * MS],
+            Exit::Code(1),
+            10 * MS,
+        ),
+        (
+            "backoff.go hasExpired: exactly twice the longest is not more",
+            &[0, 0, 600 * MS],
+            Exit::Code(1),
+            20 * MS,
+        ),
+        ("backoff.go hasExpired: strictly more", &[0, 0, 600 * MS + 1], Exit::Code(1), 0),
+        (
+            "backoff.go Next: after a fresh begin the first delay again",
+            &[0, 0, 0, 600 * MS + 1, 0],
+            Exit::Code(1),
+            10 * MS,
+        ),
+        ("backoff.go hasExpired: a first run of any length", &[9_999 * MS], Exit::Code(1), 0),
+        (
+            "backoff.go hasExpired: counted from the restart, not from the end before it",
+            &[0, 0, 0, 0, 590 * MS],
+            Exit::Code(1),
+            80 * MS,
+        ),
+    ];
+    let spec = restart_spec(RestartPolicy::Always);
+    for (source, runs, exit, want) in rows {
+        let mut streak = Streak::default();
+        let (mut at, mut delay) = (NOW.mono, Millis::ZERO);
+        for (n, run) in runs.iter().enumerate() {
+            if n > 0 {
+                at = at.plus(delay);
+                streak.restarted(&spec, at);
+            }
+            at = at.plus(Millis(*run));
+            let Verdict::Again(until) = streak.judge(&spec, *exit, at, at) else { panic!() };
+            delay = until.since(at);
+        }
+        assert_eq!(delay, Millis(*want), "{source}");
+    }
+}
+
+/// (source, initial, factor in thousandths, longest, restarts so far, the delay), in milliseconds.
+#[test]
+fn the_delays_of_a_unit_are_its_own() {
+    let rows: &[(&str, u64, u32, u64, usize, u64)] = &[
+        ("k8s-semantics 14: a service waits 1 s first", 1_000, 2_000, 300_000, 1, 1_000),
+        ("k8s-semantics 14: and at most 5 min", 1_000, 2_000, 300_000, 20, 300_000),
+        ("wsup: another factor", 1_000, 1_500, 300_000, 3, 2_250),
+        ("wsup: factor 1 stays", 1_000, 1_000, 300_000, 5, 1_000),
+        ("wsup: never longer than the longest", 5_000, 2_000, 2_000, 1, 2_000),
+    ];
+    for (source, initial, factor_milli, max, restarts, want) in rows {
+        let mut spec = restart_spec(RestartPolicy::Always);
+        spec.backoff.initial = Millis(*initial);
+        (spec.backoff.factor_milli, spec.backoff.max) = (*factor_milli, Millis(*max));
+        let mut streak = Streak::default();
+        for _ in 0..*restarts {
+            streak.judge(&spec, Exit::Code(1), NOW.mono, NOW.mono);
+            streak.restarted(&spec, NOW.mono);
+        }
+        let verdict = streak.judge(&spec, Exit::Code(1), NOW.mono, NOW.mono);
+        assert_eq!(verdict, Verdict::Again(NOW.mono.plus(Millis(*want))), "{source}");
+    }
+    // An end that was heard of late is not waited for again.
+    let spec = restart_spec(RestartPolicy::Always);
+    let mut streak = Streak::default();
+    streak.judge(&spec, Exit::Code(1), NOW.mono, NOW.mono);
+    streak.restarted(&spec, NOW.mono);
+    let late = NOW.mono.plus(Millis::from_secs(60));
+    assert_eq!(streak.judge(&spec, Exit::Code(1), NOW.mono, late), Verdict::Again(late));
 }
 
 #[test]

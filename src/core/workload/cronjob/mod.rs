@@ -17,11 +17,13 @@
 //!   up; see [`CLOCK_BACK_MAX`].
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;
 
 use super::{Context, Counts, Intent, Mode, NewJob, Note, Outcome, Status};
 use crate::core::report::{Field, Reason};
-use crate::core::schedule::{Schedule, Zones};
+use crate::core::schedule::{SEARCH_YEARS, Schedule, Zones};
 use crate::core::spec::{ConcurrencyPolicy, CronJobSpec};
 use crate::core::time::{Millis, Wall};
 use jiff::tz::TimeZone;
@@ -146,24 +148,27 @@ pub fn reconcile(
         Mode::Run => {}
     }
     match understand(spec, zones) {
-        Err(complaint) => {
-            if state.complaint.as_ref() != Some(&complaint) {
-                out.tell(Note::warning(Reason::CronInvalid, complaint.clone()));
-                state.complaint = Some(complaint);
-            }
-        }
+        Err(complaint) => complain(state, Some(complaint), &mut out),
+        Ok(_) if spec.suspend => complain(state, None, &mut out),
         Ok((schedule, zone)) => {
-            state.complaint = None;
-            if !spec.suspend {
-                let delay = delay(spec.jitter, context.name);
-                let sync = Sync { spec, context, jobs, created, schedule, zone, delay };
-                sync.start_due(state, &mut out);
-                sync.plan_next(state, &mut out);
-            }
+            let delay = delay(spec.jitter, context.name);
+            let sync = Sync { spec, context, jobs, created, schedule, zone, delay };
+            sync.start_due(state, &mut out);
+            sync.plan_next(state, &mut out);
+            let never = || format!("no time within {SEARCH_YEARS} years fits the schedule");
+            complain(state, state.next_schedule.is_none().then(never), &mut out);
         }
     }
     prune(spec, jobs, &mut out);
     out
+}
+
+/// Tells once why nothing will be started.
+fn complain(state: &mut State, complaint: Option<String>, out: &mut Outcome) {
+    if let Some(why) = complaint.as_ref().filter(|why| state.complaint.as_ref() != Some(*why)) {
+        out.tell(Note::warning(Reason::CronInvalid, why.clone()));
+    }
+    state.complaint = complaint;
 }
 
 /// The schedule and its zone, or why it cannot be followed.

@@ -8,7 +8,7 @@ use crate::core::spec::{
 use crate::core::time::{Mono, Now};
 use jiff::Timestamp;
 
-fn template() -> Arc<InstanceTemplate> {
+pub(super) fn template() -> Arc<InstanceTemplate> {
     let backoff = Backoff {
         initial: Millis::from_secs(10),
         factor_milli: 2_000,
@@ -19,7 +19,7 @@ fn template() -> Arc<InstanceTemplate> {
     Arc::new(InstanceTemplate::bare(vec!["true".into()], restart))
 }
 
-fn cron(schedule: &str) -> CronJobSpec {
+pub(super) fn cron(schedule: &str) -> CronJobSpec {
     CronJobSpec {
         schedule: schedule.into(),
         time_zone: None,
@@ -46,11 +46,11 @@ fn cron(schedule: &str) -> CronJobSpec {
     }
 }
 
-fn with(policy: ConcurrencyPolicy, schedule: &str) -> CronJobSpec {
+pub(super) fn with(policy: ConcurrencyPolicy, schedule: &str) -> CronJobSpec {
     CronJobSpec { concurrency_policy: policy, ..cron(schedule) }
 }
 
-fn within(deadline: u64, spec: CronJobSpec) -> CronJobSpec {
+pub(super) fn within(deadline: u64, spec: CronJobSpec) -> CronJobSpec {
     CronJobSpec { starting_deadline: Some(Millis::from_secs(deadline)), ..spec }
 }
 
@@ -63,7 +63,7 @@ impl Zones for Known {
     }
 }
 
-fn wall(text: &str) -> Wall {
+pub(super) fn wall(text: &str) -> Wall {
     Wall(text.parse::<Timestamp>().unwrap().as_millisecond())
 }
 
@@ -71,25 +71,25 @@ fn clock(at: Wall) -> String {
     Timestamp::from_millisecond(at.0).unwrap().strftime("%H:%M:%S").to_string()
 }
 
-struct World {
+pub(super) struct World {
     name: &'static str,
-    spec: CronJobSpec,
-    state: State,
-    jobs: Vec<ObservedJob>,
-    now: Now,
+    pub(super) spec: CronJobSpec,
+    pub(super) state: State,
+    pub(super) jobs: Vec<ObservedJob>,
+    pub(super) now: Now,
     created: Wall,
-    mode: Mode,
-    notes: Vec<Note>,
-    recheck: Option<Mono>,
+    pub(super) mode: Mode,
+    pub(super) notes: Vec<Note>,
+    pub(super) recheck: Option<Mono>,
     /// Slots and when their jobs were made.
-    starts: Vec<(Wall, Wall)>,
+    pub(super) starts: Vec<(Wall, Wall)>,
     gone: bool,
     /// Jobs whose removal takes until `reap`.
-    stubborn: bool,
+    pub(super) stubborn: bool,
 }
 
 impl World {
-    fn new(from: &str, spec: CronJobSpec) -> World {
+    pub(super) fn new(from: &str, spec: CronJobSpec) -> World {
         let created = wall(from);
         let mut world = World {
             name: "backup",
@@ -109,7 +109,7 @@ impl World {
         world
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let template = template();
         for _ in 0..100 {
             let text = serde_json::to_string(&self.state).unwrap();
@@ -162,13 +162,13 @@ impl World {
         }
     }
 
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         self.jobs.retain(|job| !job.terminating);
         self.settle();
     }
 
     /// Time passes; the controller is called when it asked to be.
-    fn pass(&mut self, secs: u64) {
+    pub(super) fn pass(&mut self, secs: u64) {
         let end = self.now.mono.plus(Millis::from_secs(secs));
         while let Some(at) = self.recheck.filter(|at| *at <= end) {
             self.now = self.now.plus(at.since(self.now.mono));
@@ -179,12 +179,12 @@ impl World {
     }
 
     /// Time passes without a daemon; then there is one again.
-    fn down(&mut self, secs: u64) {
+    pub(super) fn down(&mut self, secs: u64) {
         self.now = self.now.plus(Millis::from_secs(secs));
         self.settle();
     }
 
-    fn finish(&mut self, at: usize, success: bool) {
+    pub(super) fn finish(&mut self, at: usize, success: bool) {
         self.jobs[at].finished = Some(success);
         self.settle();
     }
@@ -194,11 +194,11 @@ impl World {
         self.starts.iter().map(|(slot, _)| clock(*slot)).collect()
     }
 
-    fn told(&self, reason: Reason) -> usize {
+    pub(super) fn told(&self, reason: Reason) -> usize {
         self.notes.iter().filter(|note| note.reason == reason).count()
     }
 
-    fn missed(&self) -> i64 {
+    pub(super) fn missed(&self) -> i64 {
         self.notes
             .iter()
             .filter(|note| note.reason == Reason::CronMissed)
@@ -210,7 +210,7 @@ impl World {
     }
 }
 
-const FROM: &str = "2026-01-01T10:00:30Z";
+pub(super) const FROM: &str = "2026-01-01T10:00:30Z";
 
 #[test]
 fn each_slot_is_started_on_time_under_its_minutes_name() {
@@ -242,44 +242,86 @@ fn every_second_is_a_job() {
     assert!(world.jobs[0].name.len() <= "backup-".len() + 10, "fits a name of 52 characters");
 }
 
-/// `cronjob_controllerv2_test.go`: (rule, spec, seconds without a daemon, slots started after,
+/// (source, spec, seconds without a daemon, slots started after,
 /// missed told)
 #[test]
 fn only_the_latest_missed_slot_is_started() {
     type Row = (&'static str, CronJobSpec, u64, &'static [&'static str], i64);
     let rows: Vec<Row> = vec![
-        ("none missed", cron("0 * * * *"), 600, &[], 0),
-        ("one missed", cron("0 * * * *"), 3_600, &["11:00:00"], 0),
-        ("two missed", cron("0 * * * *"), 2 * 3_600, &["12:00:00"], 1),
-        ("three missed", cron("0 * * * *"), 3 * 3_600 + 60, &["13:00:00"], 2),
-        ("above a hundred: it still starts", cron("* * * * *"), 3 * 3_600, &["13:00:00"], 179),
-        ("@every", cron("@every 7m"), 1_800, &["10:28:30"], 3),
-        ("uneven slots", cron("0 11,15 * * *"), 6 * 3_600, &["15:00:00"], 1),
-        ("deadline not passed", within(600, cron("0 * * * *")), 3_570 + 600, &["11:00:00"], 0),
-        ("deadline passed", within(600, cron("0 * * * *")), 3_570 + 601, &[], 1),
+        ("utils.go mostRecentScheduleTime: none missed", cron("0 * * * *"), 600, &[], 0),
+        ("utils.go mostRecentScheduleTime: one missed", cron("0 * * * *"), 3_600, &["11:00:00"], 0),
         (
-            "deadline: an older slot is beyond it, the latest is not",
+            "utils.go mostRecentScheduleTime: two missed",
+            cron("0 * * * *"),
+            2 * 3_600,
+            &["12:00:00"],
+            1,
+        ),
+        (
+            "utils.go mostRecentScheduleTime: three missed",
+            cron("0 * * * *"),
+            3 * 3_600 + 60,
+            &["13:00:00"],
+            2,
+        ),
+        (
+            "utils.go mostRecentScheduleTime: above a hundred, it still starts",
+            cron("* * * * *"),
+            3 * 3_600,
+            &["13:00:00"],
+            179,
+        ),
+        ("k8s-semantics 14: @every", cron("@every 7m"), 1_800, &["10:28:30"], 3),
+        (
+            "utils.go mostRecentScheduleTime: uneven slots",
+            cron("0 11,15 * * *"),
+            6 * 3_600,
+            &["15:00:00"],
+            1,
+        ),
+        (
+            "cronjob_controllerv2.go syncCronJob: deadline not passed",
+            within(600, cron("0 * * * *")),
+            3_570 + 600,
+            &["11:00:00"],
+            0,
+        ),
+        (
+            "cronjob_controllerv2.go syncCronJob: deadline passed",
+            within(600, cron("0 * * * *")),
+            3_570 + 601,
+            &[],
+            1,
+        ),
+        (
+            "cronjob_controllerv2.go syncCronJob: an older slot is beyond the deadline, the latest is not",
             within(600, cron("0 * * * *")),
             2 * 3_600,
             &["12:00:00"],
             1,
         ),
         (
-            "deadline longer than the period",
+            "cronjob_controllerv2.go syncCronJob: deadline longer than the period",
             within(9_000, cron("0 * * * *")),
             2 * 3_600,
             &["12:00:00"],
             1,
         ),
-        ("deadline 0, late", within(0, cron("0 * * * *")), 3_600, &[], 1),
         (
-            "@every with a deadline keeps its grid",
+            "cronjob_controllerv2.go syncCronJob: deadline 0, late",
+            within(0, cron("0 * * * *")),
+            3_600,
+            &[],
+            1,
+        ),
+        (
+            "k8s-semantics 7: @every with a deadline keeps its grid",
             within(60, cron("@every 7m")),
             450,
             &["10:07:30"],
             0,
         ),
-        ("@every, deadline passed", within(60, cron("@every 7m")), 500, &[], 1),
+        ("k8s-semantics 7: @every, deadline passed", within(60, cron("@every 7m")), 500, &[], 1),
     ];
     for (rule, spec, secs, slots, missed) in rows {
         let mut world = World::new(FROM, spec);
@@ -437,8 +479,13 @@ fn deleting_removes_the_jobs_then_goes() {
 
 #[test]
 fn histories_keep_the_youngest() {
-    // `cleanupFinishedJobs`: (rule, successes, failures kept)
-    let rows = [("defaults", 3, 1), ("none", 0, 0), ("many", 100, 100), ("two of each", 2, 2)];
+    // (source, successes, failures kept)
+    let rows = [
+        ("cronjob_controllerv2.go cleanupFinishedJobs: defaults", 3, 1),
+        ("cronjob_controllerv2.go cleanupFinishedJobs: none", 0, 0),
+        ("cronjob_controllerv2.go cleanupFinishedJobs: many", 100, 100),
+        ("cronjob_controllerv2.go cleanupFinishedJobs: two of each", 2, 2),
+    ];
     for (rule, good, bad) in rows {
         let mut world = World::new(FROM, cron("* * * * *"));
         (world.spec.successful_history_limit, world.spec.failed_history_limit) = (good, bad);
@@ -521,8 +568,11 @@ fn a_job_of_the_slots_name_is_adopted_or_left_alone() {
 #[test]
 fn what_cannot_be_followed_is_told_once() {
     let rows = [
-        ("unknown zone", CronJobSpec { time_zone: Some("Mars/Base".into()), ..cron("* * * * *") }),
-        ("unreadable", cron("61 * * * *")),
+        (
+            "cronjob_controllerv2.go syncCronJob: unknown zone",
+            CronJobSpec { time_zone: Some("Mars/Base".into()), ..cron("* * * * *") },
+        ),
+        ("cronjob_controllerv2.go syncCronJob: unparseable", cron("61 * * * *")),
     ];
     for (rule, spec) in rows {
         let mut world = World::new(FROM, spec);
@@ -538,8 +588,10 @@ fn what_cannot_be_followed_is_told_once() {
 
 #[test]
 fn a_schedule_that_never_runs_waits_for_nothing() {
-    let world = World::new(FROM, cron("59 23 31 2 *"));
+    let mut world = World::new(FROM, cron("59 23 31 2 *"));
+    world.down(60);
     assert_eq!((world.recheck, world.state.next_schedule()), (None, None));
+    assert_eq!(world.told(Reason::CronInvalid), 1, "said at once, and once");
 }
 
 #[test]
@@ -571,10 +623,10 @@ fn zones_and_clock_changes() {
     };
     // (rule, from, starts within three days)
     let rows = [
-        ("once, gap", ClockChange::Once, "2026-03-28T12:00:00Z", 3),
-        ("kubernetes, gap", ClockChange::Kubernetes, "2026-03-28T12:00:00Z", 2),
-        ("once, fold", ClockChange::Once, "2026-10-24T12:00:00Z", 3),
-        ("kubernetes, fold", ClockChange::Kubernetes, "2026-10-24T12:00:00Z", 4),
+        ("k8s-semantics 14: once, gap", ClockChange::Once, "2026-03-28T12:00:00Z", 3),
+        ("k8s-semantics 7: kubernetes, gap", ClockChange::Kubernetes, "2026-03-28T12:00:00Z", 2),
+        ("k8s-semantics 14: once, fold", ClockChange::Once, "2026-10-24T12:00:00Z", 3),
+        ("k8s-semantics 7: kubernetes, fold", ClockChange::Kubernetes, "2026-10-24T12:00:00Z", 4),
     ];
     for (rule, clock_change, from, starts) in rows {
         let mut world = World::new(from, spec(clock_change));
@@ -602,7 +654,10 @@ fn jitter_delays_every_start_by_the_same_amount() {
 #[test]
 fn a_clock_that_was_put_back() {
     // (rule, seconds put back, slots started in the next ten minutes)
-    let rows = [("a correction: no slot twice", 3_000, 0), ("it was wrong: it goes on", 86_400, 2)];
+    let rows = [
+        ("wsup: a correction, no slot twice", 3_000, 0),
+        ("wsup: the clock was wrong, it goes on", 86_400, 2),
+    ];
     for (rule, back, starts) in rows {
         let mut world = World::new(FROM, cron("*/5 * * * *"));
         world.pass(3_600);

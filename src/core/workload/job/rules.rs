@@ -486,12 +486,7 @@ fn the_delay_before_a_replacement() {
             "look par1 look reap par2 look",
             "2 0/0",
         ),
-        (
-            "backoff_utils.go: an ignored failure waits too",
-            job(),
-            "ignore3 exit3 wait9",
-            "0 0/0",
-        ),
+        ("backoff_utils.go: an ignored failure waits too", job(), "ignore3 exit3 wait9", "0 0/0"),
         (
             "backoff_utils.go: ignored failures lengthen it",
             job(),

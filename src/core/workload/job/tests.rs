@@ -290,7 +290,14 @@ fn outcomes() {
             (0, 2),
             "BackoffLimitExceeded",
         ),
-        ("validation.go: 2147483647 is no limit", limit(u32::MAX, job()), bad(40), None, (0, 40), ""),
+        (
+            "validation.go: 2147483647 is no limit",
+            limit(u32::MAX, job()),
+            bad(40),
+            None,
+            (0, 40),
+            "",
+        ),
         (
             "job_controller.go: a success never refunds",
             limit(2, many(3, 1)),
@@ -316,7 +323,14 @@ fn outcomes() {
             (3, 0),
             "CompletionsReached",
         ),
-        ("job_controller.go manageJob: completions 0", many(0, 1), vec![], Some(true), (0, 0), "CompletionsReached"),
+        (
+            "job_controller.go manageJob: completions 0",
+            many(0, 1),
+            vec![],
+            Some(true),
+            (0, 0),
+            "CompletionsReached",
+        ),
         (
             "job_controller.go manageJob: completions 0, suspended",
             JobSpec { suspend: true, ..many(0, 1) },
@@ -349,7 +363,14 @@ fn outcomes() {
             (1, 0),
             "CompletionsReached",
         ),
-        ("job_controller.go syncJob, work queue: others finish", queue(3), vec![OK, OK], None, (2, 0), ""),
+        (
+            "job_controller.go syncJob, work queue: others finish",
+            queue(3),
+            vec![OK, OK],
+            None,
+            (2, 0),
+            "",
+        ),
         (
             "job_controller.go syncJob, work queue: all finished",
             queue(3),
@@ -382,7 +403,14 @@ fn outcomes() {
             (1, 1),
             "CompletionsReached",
         ),
-        ("job_controller.go syncJob, indexed: all", indexed(3, 3), vec![OK, OK, OK], Some(true), (3, 0), "CompletionsReached"),
+        (
+            "job_controller.go syncJob, indexed: all",
+            indexed(3, 3),
+            vec![OK, OK, OK],
+            Some(true),
+            (3, 0),
+            "CompletionsReached",
+        ),
         (
             "job_controller.go syncJob, indexed: a failed index comes again",
             indexed(2, 1),
@@ -399,7 +427,14 @@ fn outcomes() {
             (0, 2),
             "BackoffLimitExceeded",
         ),
-        ("job_controller.go syncJob, indexed: completions 0", indexed(0, 0), vec![], Some(true), (0, 0), "CompletionsReached"),
+        (
+            "job_controller.go syncJob, indexed: completions 0",
+            indexed(0, 0),
+            vec![],
+            Some(true),
+            (0, 0),
+            "CompletionsReached",
+        ),
     ];
     for (rule, spec, exits, finished, counts, reason) in rows {
         let mut world = World::new(spec);
@@ -451,7 +486,11 @@ fn a_work_queue_begins_nothing_after_its_first_success() {
     assert_eq!(world.active(), 1);
     world.spec.parallelism = 5;
     world.settle();
-    assert_eq!(world.active(), 1, "job_controller.go manageJob: wantActive = active once one succeeded");
+    assert_eq!(
+        world.active(),
+        1,
+        "job_controller.go manageJob: wantActive = active once one succeeded"
+    );
 }
 
 /// `backoff_utils_test.go`: 10 s, doubling, at most 10 min, from the last failure's end.
@@ -1115,8 +1154,18 @@ fn success_policy() {
         ("success_policy.go: count", rule(None, Some(2)), vec![3, 1], true),
         ("success_policy.go: count, too few", rule(None, Some(2)), vec![3], false),
         ("success_policy.go: both, of the listed", rule(Some(&[(0, 2)]), Some(1)), vec![2], true),
-        ("success_policy.go: both, not of the listed", rule(Some(&[(0, 2)]), Some(1)), vec![3], false),
-        ("success_policy.go: an empty list never matches", rule(Some(&[]), Some(0)), vec![3], false),
+        (
+            "success_policy.go: both, not of the listed",
+            rule(Some(&[(0, 2)]), Some(1)),
+            vec![3],
+            false,
+        ),
+        (
+            "success_policy.go: an empty list never matches",
+            rule(Some(&[]), Some(0)),
+            vec![3],
+            false,
+        ),
         ("success_policy.go: nothing succeeded yet", rule(None, Some(0)), vec![], false),
     ];
     for (name, rule, succeed, met) in rows {
