@@ -1,6 +1,8 @@
 //! Tables for what the engine itself decides: live changes, files that come, go and break, and
 //! what a new daemon makes of what it finds.
 
+mod finite;
+
 use super::action::Action;
 use super::event::{Event, Exit, Found, Living, UnitsRead};
 use super::id::{InstanceId, Kind, UnitKey, UnitName};

@@ -1,0 +1,169 @@
+//! What the engine does for jobs and cronjobs beyond their controllers: environment, requests, how
+//! a run that was removed is judged, and which programs begin afresh. Rows begin with the
+//! Kubernetes source of their rule, or with `wsup`.
+
+use super::super::view::KindView;
+use super::*;
+
+fn shaped(change: impl FnOnce(&mut JobSpec)) -> UnitSpec {
+    let mut spec = job("migrate");
+    if let WorkloadSpec::Job(job) = &mut spec.workload {
+        change(job);
+    }
+    spec
+}
+
+/// (source, what the unit defines itself, what its indexed instance is given)
+#[test]
+fn the_completion_index_in_the_environment() {
+    let rows: [(&str, Option<&str>, Option<&str>); 2] = [
+        ("indexed_job_utils.go addCompletionIndexEnvVariable: given", None, Some("0")),
+        (
+            "indexed_job_utils.go addCompletionIndexEnvVariable: the unit's own stays",
+            Some("x"),
+            None,
+        ),
+    ];
+    for (source, own, want) in rows {
+        let mut spec = shaped(|job| job.indexed = true);
+        let env = &mut Arc::make_mut(&mut spec.template).process.env;
+        env.extend(own.map(|value| ("JOB_COMPLETION_INDEX".to_owned(), value.to_owned())));
+        let mut bench = Bench::new();
+        bench
+            .core
+            .handle(now(0), Event::Units(UnitsRead { valid: vec![spec], ..UnitsRead::default() }));
+        bench.core.settle(now(0));
+        let actions = std::iter::from_fn(|| bench.core.poll_action());
+        let spawn = actions
+            .filter_map(|action| if let Action::Spawn(spawn) = action { Some(spawn) } else { None })
+            .next()
+            .unwrap();
+        let given = spawn.vars.iter().find(|(name, _)| *name == "JOB_COMPLETION_INDEX");
+        assert_eq!(given.map(|(_, value)| value.as_str()), want, "{source}");
+    }
+}
+
+/// (source, rules of the failure policy, whether the run is removed by hand, failed, finished). The
+/// run ends by SIGTERM.
+#[test]
+fn a_removed_run_is_judged_by_how_it_ends() {
+    use FailureAction::{FailJob, Ignore};
+    type Row = (&'static str, Vec<(FailureAction, i32)>, u32, Option<bool>);
+    let rows: Vec<Row> = vec![
+        ("job_controller.go isPodFailed: without a policy", vec![], 1, None),
+        ("job_controller.go onlyReplaceFailedPods: ignored", vec![(Ignore, 143)], 0, None),
+        ("job_controller.go onlyReplaceFailedPods: counted", vec![(Ignore, 1)], 1, None),
+        (
+            "job_controller.go onlyReplaceFailedPods: it fails the job",
+            vec![(FailJob, 143)],
+            1,
+            Some(false),
+        ),
+    ];
+    for (source, policy, failed, finished) in rows {
+        let migrate = key(Kind::Job, "migrate");
+        let spec = shaped(|job| {
+            job.failure_policy = policy
+                .iter()
+                .map(|(action, code)| FailureRule {
+                    action: *action,
+                    exit_codes: vec![*code],
+                    negate: false,
+                })
+                .collect();
+        });
+        let mut bench = Bench::new();
+        bench.apply(vec![spec]);
+        let run = bench.names_of(&migrate).remove(0);
+        bench.ask(Request::Delete(Target::Instance(run))).unwrap();
+        let view = bench.core.unit(&migrate).unwrap();
+        let KindView::Job(view) = view.kind else { panic!() };
+        assert_eq!((view.failed, view.finished), (failed, finished), "{source}");
+        bench.pass(1);
+        assert_eq!(bench.living.len(), usize::from(finished.is_none()), "{source}: a second try");
+    }
+}
+
+/// (source, requests, what the last one is answered, how many processes live then)
+#[test]
+fn requests_about_jobs_and_cronjobs() {
+    type Ask = fn(&UnitKey, &UnitKey) -> Request;
+    let suspend_job: Ask = |job, _| Request::Suspend(job.clone());
+    let resume_job: Ask = |job, _| Request::Resume(job.clone());
+    let restart_job: Ask = |job, _| Request::Restart(Target::Unit(job.clone()));
+    let stop_job: Ask = |job, _| Request::Stop(Target::Unit(job.clone()));
+    let start_job: Ask = |job, _| Request::Start(Target::Unit(job.clone()));
+    let suspend_cron: Ask = |_, cron| Request::Suspend(cron.clone());
+    let resume_cron: Ask = |_, cron| Request::Resume(cron.clone());
+    let trigger: Ask = |_, cron| Request::Trigger(cron.clone(), Some("by-hand".to_owned()));
+    let delete_cron: Ask = |_, cron| Request::Delete(Target::Unit(cron.clone()));
+    let stop_cron: Ask = |_, cron| Request::Stop(Target::Unit(cron.clone()));
+    let rows: &[(&str, Vec<Ask>, &str, usize)] = &[
+        ("job_controller.go manageJob: suspended", vec![suspend_job], "job/migrate suspended", 0),
+        ("wsup: suspended twice", vec![suspend_job, suspend_job], "suspended already", 0),
+        ("job_controller.go syncJob: resumed", vec![suspend_job, resume_job], "migrate resumed", 1),
+        ("wsup: not suspended", vec![resume_job], "resumed already", 1),
+        ("wsup: stopped", vec![stop_job], "job/migrate stopped", 0),
+        ("wsup: stopped and started", vec![stop_job, start_job], "job/migrate started", 1),
+        ("wsup: a restart is another run", vec![restart_job], "job/migrate restarted", 1),
+        ("create_job.go: a job from a cronjob", vec![trigger], "job/by-hand created", 2),
+        ("create_job.go: also if it is suspended", vec![suspend_cron, trigger], "created", 2),
+        ("create_job.go: a name that is taken", vec![trigger, trigger], "there already", 2),
+        (
+            "cronjob_controllerv2.go syncCronJob: its jobs go on while it is suspended",
+            vec![trigger, suspend_cron],
+            "cronjob/backup suspended",
+            2,
+        ),
+        ("wsup: resumed", vec![suspend_cron, resume_cron], "cronjob/backup resumed", 1),
+        ("wsup: stopped, its jobs stop too", vec![trigger, stop_cron], "backup stopped", 1),
+        ("garbagecollector: deleted, its jobs go", vec![trigger, delete_cron], "deleted", 1),
+    ];
+    for (source, asks, want, living) in rows {
+        let (migrate, backup) = (key(Kind::Job, "migrate"), key(Kind::CronJob, "backup"));
+        let mut bench = Bench::new();
+        bench.apply(vec![job("migrate"), cronjob("backup", "0 0 1 1 *")]);
+        let mut answer = String::new();
+        for ask in asks {
+            answer = match bench.ask(ask(&migrate, &backup)) {
+                Ok(done) => done.messages.join("\n"),
+                Err(refusal) => refusal.to_string(),
+            };
+        }
+        assert!(answer.contains(want), "{source}: {answer}");
+        bench.pass(1);
+        assert_eq!(bench.living.len(), *living, "{source}");
+    }
+}
+
+/// (source, what changes, how soon the program is started after another crash, in seconds)
+#[test]
+fn an_edited_definition_begins_afresh() {
+    let rows: [(&str, &str, u64); 2] = [
+        ("kuberuntime_manager.go doBackOff: the key has the definition in it", "env", 0),
+        ("kuberuntime_manager.go doBackOff: nothing changes", "", 4),
+    ];
+    for (source, change, wait) in rows {
+        let api = key(Kind::Deployment, "api");
+        let mut bench = Bench::new();
+        bench.apply(vec![deployment("api", 1)]);
+        // At once, then 1 s, 2 s, 4 s.
+        for delay in [0, 1, 2] {
+            let name = bench.names_of(&api).remove(0);
+            bench.end(&name, Exit::Code(1));
+            bench.pass(delay);
+        }
+        if !change.is_empty() {
+            bench.apply(vec![with_env(deployment("api", 1), change)]);
+            bench.pass(60);
+        }
+        let name = bench.names_of(&api).remove(0);
+        bench.end(&name, Exit::Code(1));
+        if wait > 0 {
+            bench.pass(wait - 1);
+            assert!(bench.living.is_empty(), "{source}");
+            bench.pass(1);
+        }
+        assert_eq!(bench.living.len(), 1, "{source}");
+    }
+}
