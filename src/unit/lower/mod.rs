@@ -3,6 +3,8 @@
 //! Responsible for meaning: every default comes from the table of keys, and every rule between
 //! keys is complained about here. Must not look at other units: that is `check`.
 
+#[cfg(test)]
+mod finite_tests;
 mod probe;
 mod process;
 mod view;

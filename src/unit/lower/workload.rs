@@ -21,6 +21,14 @@ const RULES_MAX: usize = 20;
 /// `completionsSoftLimit` in `batch/validation`).
 const COMPLETIONS_SOFT_LIMIT: u32 = 100_000;
 
+/// The most indexes that may be allowed to fail (Kubernetes' `maxFailedIndexesForIndexedJob`).
+const FAILED_INDEXES_MAX: u32 = 100_000;
+/// Beyond [`COMPLETIONS_SOFT_LIMIT`] both the failed indexes and the parallelism are bounded by this
+/// (Kubernetes' `maxFailedIndexesLimitForHighCompletions`, `parallelismLimitForHighCompletions`).
+const HIGH_COMPLETIONS_LIMIT: u32 = 10_000;
+/// The most exit codes of a rule (Kubernetes' `maxPodFailurePolicyOnExitCodesValues`).
+const EXIT_CODES_MAX: usize = 255;
+
 /// The kind's own part.
 pub(super) fn workload(view: &View<'_>, report: &mut Report) -> WorkloadSpec {
     match view.kind() {
@@ -288,15 +296,29 @@ fn index_rules(own: &View<'_>, shape: &JobShape, refuse: &mut impl FnMut(&str, &
             "`max_failed_indexes` is more than there are indexes",
             "write at most `completions`",
         );
+    } else if max_failed.is_some_and(|max| max > FAILED_INDEXES_MAX) {
+        refuse(
+            "max_failed_indexes",
+            "`max_failed_indexes` is more than 100000",
+            "write at most 100000",
+        );
     }
-    if shape.per_index
-        && completions > COMPLETIONS_SOFT_LIMIT
-        && max_failed.is_none_or(|n| n > 10_000)
-    {
+    if !shape.per_index || completions <= COMPLETIONS_SOFT_LIMIT {
+        return;
+    }
+    if max_failed.is_none_or(|max| max > HIGH_COMPLETIONS_LIMIT) {
         refuse(
             "completions",
             "above 100000 completions with a limit per index, `max_failed_indexes` of at most 10000 is needed",
             "add `max_failed_indexes`",
+        );
+    }
+    if own.int::<u32>("parallelism").is_some_and(|parallelism| parallelism > HIGH_COMPLETIONS_LIMIT)
+    {
+        refuse(
+            "parallelism",
+            "above 100000 completions with a limit per index, `parallelism` is at most 10000",
+            "lower `parallelism`",
         );
     }
 }
@@ -353,6 +375,8 @@ fn failure_rule(rule: &View<'_>, shape: &JobShape, report: &mut Report) -> Optio
         Some(("the list of exit codes is empty", "write for example [42]"))
     } else if unique.len() != listed.len() {
         Some(("an exit code is listed twice", "write each code once"))
+    } else if listed.len() > EXIT_CODES_MAX {
+        Some(("more than 255 exit codes are listed", "use the other of `in` and `not_in`"))
     } else if name == "in" && unique.contains(&0) {
         Some(("0 is no failure, so no rule can match it", "remove the 0"))
     } else {
