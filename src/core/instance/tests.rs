@@ -5,6 +5,7 @@ use super::*;
 use crate::core::id::{Kind, UnitName};
 use crate::core::signal;
 use crate::core::spec::{Backoff, InitStep, ProbeHandler, ProbeSpec, RestartLimit, RestartSpec};
+use crate::core::table::{Rule, by};
 use crate::core::time::Millis;
 
 pub(super) const NOW: Now = Now { mono: Mono(1_000_000), wall: Wall(1_790_000_000_000) };
@@ -237,43 +238,68 @@ fn the_policy_decides_which_ends_are_followed_by_a_start() {
     use RestartPolicy::{Always, Never, OnFailure};
     let again = Verdict::Again(NOW.mono);
     for (source, policy, exit, want) in [
-        ("helpers.go ShouldContainerBeRestarted: Always, 0", Always, Exit::Code(0), again),
-        ("helpers.go ShouldContainerBeRestarted: Always, 1", Always, Exit::Code(1), again),
-        ("helpers.go ShouldContainerBeRestarted: Always, unknown", Always, Exit::Unknown, again),
         (
-            "helpers.go ShouldContainerBeRestarted: OnFailure, 0",
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "Always, 0"),
+            Always,
+            Exit::Code(0),
+            again,
+        ),
+        (
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "Always, 1"),
+            Always,
+            Exit::Code(1),
+            again,
+        ),
+        (
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "Always, unknown"),
+            Always,
+            Exit::Unknown,
+            again,
+        ),
+        (
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "OnFailure, 0"),
             OnFailure,
             Exit::Code(0),
             Verdict::Succeeded,
         ),
-        ("helpers.go ShouldContainerBeRestarted: OnFailure, 1", OnFailure, Exit::Code(1), again),
         (
-            "helpers.go ShouldContainerBeRestarted: OnFailure, a signal",
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "OnFailure, 1"),
+            OnFailure,
+            Exit::Code(1),
+            again,
+        ),
+        (
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "OnFailure, a signal"),
             OnFailure,
             Exit::Signal(9),
             again,
         ),
         (
-            "helpers.go ShouldContainerBeRestarted: OnFailure, unknown",
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "OnFailure, unknown"),
             OnFailure,
             Exit::Unknown,
             again,
         ),
         (
-            "helpers.go ShouldContainerBeRestarted: Never, 0",
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "Never, 0"),
             Never,
             Exit::Code(0),
             Verdict::Succeeded,
         ),
-        ("helpers.go ShouldContainerBeRestarted: Never, 1", Never, Exit::Code(1), Verdict::Failed),
         (
-            "helpers.go ShouldContainerBeRestarted: Never, a signal",
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "Never, 1"),
+            Never,
+            Exit::Code(1),
+            Verdict::Failed,
+        ),
+        (
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "Never, a signal"),
             Never,
             Exit::Signal(15),
             Verdict::Failed,
         ),
         (
-            "helpers.go ShouldContainerBeRestarted: Never, unknown",
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "Never, unknown"),
             Never,
             Exit::Unknown,
             Verdict::Failed,
@@ -291,36 +317,69 @@ fn the_policy_decides_which_ends_are_followed_by_a_start() {
 #[test]
 fn how_long_a_restart_waits() {
     const MS: u64 = 1_000;
-    let rows: &[(&str, &[u64], Exit, u64)] = &[
-        ("kuberuntime_manager.go doBackOff: the first restart is at once", &[0], Exit::Code(1), 0),
-        ("backoff.go Next: then the first delay", &[0, 0], Exit::Code(1), 10 * MS),
-        ("backoff.go Next: it doubles", &[0, 0, 0], Exit::Code(1), 20 * MS),
-        ("backoff.go Next: and doubles", &[0, 0, 0, 0], Exit::Code(1), 40 * MS),
-        ("backoff.go Next: at most the longest", &[0; 8], Exit::Code(1), 300 * MS),
-        ("kuberuntime_manager.go doBackOff: exit 0 waits too", &[0, 0], Exit::Code(0), 10 * MS),
-        ("kuberuntime_manager.go doBackOff: a signal too", &[0, 0], Exit::Signal(9), 10 * MS),
+    let rows: &[(Rule, &[u64], Exit, u64)] = &[
         (
-            "kuberuntime_manager.go doBackOff: from the end of the run, however long",
+            by("kuberuntime_manager.go doBackOff", "the first restart is at once"),
+            &[0],
+            Exit::Code(1),
+            0,
+        ),
+        (
+            by("flowcontrol/backoff.go Next", "then the first delay"),
+            &[0, 0],
+            Exit::Code(1),
+            10 * MS,
+        ),
+        (by("flowcontrol/backoff.go Next", "it doubles"), &[0, 0, 0], Exit::Code(1), 20 * MS),
+        (by("flowcontrol/backoff.go Next", "and doubles"), &[0, 0, 0, 0], Exit::Code(1), 40 * MS),
+        (
+            by("flowcontrol/backoff.go Next", "at most the longest"),
+            &[0; 8],
+            Exit::Code(1),
+            300 * MS,
+        ),
+        (
+            by("kuberuntime_manager.go doBackOff", "exit 0 waits too"),
+            &[0, 0],
+            Exit::Code(0),
+            10 * MS,
+        ),
+        (by("kuberuntime_manager.go doBackOff", "a signal too"), &[0, 0], Exit::Signal(9), 10 * MS),
+        (
+            by("kuberuntime_manager.go doBackOff", "from the end of the run, however long"),
             &[0, 599 * MS],
             Exit::Code(1),
             10 * MS,
         ),
         (
-            "backoff.go hasExpired: exactly twice the longest is not more",
+            by("flowcontrol/backoff.go hasExpired", "exactly twice the longest is not more"),
             &[0, 0, 600 * MS],
             Exit::Code(1),
             20 * MS,
         ),
-        ("backoff.go hasExpired: strictly more", &[0, 0, 600 * MS + 1], Exit::Code(1), 0),
         (
-            "backoff.go Next: after a fresh begin the first delay again",
+            by("flowcontrol/backoff.go hasExpired", "strictly more"),
+            &[0, 0, 600 * MS + 1],
+            Exit::Code(1),
+            0,
+        ),
+        (
+            by("flowcontrol/backoff.go Next", "after a fresh begin the first delay again"),
             &[0, 0, 0, 600 * MS + 1, 0],
             Exit::Code(1),
             10 * MS,
         ),
-        ("backoff.go hasExpired: a first run of any length", &[9_999 * MS], Exit::Code(1), 0),
         (
-            "backoff.go hasExpired: counted from the restart, not from the end before it",
+            by("flowcontrol/backoff.go hasExpired", "a first run of any length"),
+            &[9_999 * MS],
+            Exit::Code(1),
+            0,
+        ),
+        (
+            by(
+                "flowcontrol/backoff.go hasExpired",
+                "counted from the restart, not from the end before it",
+            ),
             &[0, 0, 0, 0, 590 * MS],
             Exit::Code(1),
             80 * MS,
@@ -346,12 +405,12 @@ fn how_long_a_restart_waits() {
 /// (source, initial, factor in thousandths, longest, restarts so far, the delay), in milliseconds.
 #[test]
 fn the_delays_of_a_unit_are_its_own() {
-    let rows: &[(&str, u64, u32, u64, usize, u64)] = &[
-        ("k8s-semantics 14: a service waits 1 s first", 1_000, 2_000, 300_000, 1, 1_000),
-        ("k8s-semantics 14: and at most 5 min", 1_000, 2_000, 300_000, 20, 300_000),
-        ("wsup: another factor", 1_000, 1_500, 300_000, 3, 2_250),
-        ("wsup: factor 1 stays", 1_000, 1_000, 300_000, 5, 1_000),
-        ("wsup: never longer than the longest", 5_000, 2_000, 2_000, 1, 2_000),
+    let rows: &[(Rule, u64, u32, u64, usize, u64)] = &[
+        (by("k8s-semantics 14", "a service waits 1 s first"), 1_000, 2_000, 300_000, 1, 1_000),
+        (by("k8s-semantics 14", "and at most 5 min"), 1_000, 2_000, 300_000, 20, 300_000),
+        (by("wsup", "another factor"), 1_000, 1_500, 300_000, 3, 2_250),
+        (by("wsup", "factor 1 stays"), 1_000, 1_000, 300_000, 5, 1_000),
+        (by("wsup", "never longer than the longest"), 5_000, 2_000, 2_000, 1, 2_000),
     ];
     for (source, initial, factor_milli, max, restarts, want) in rows {
         let mut spec = restart_spec(RestartPolicy::Always);

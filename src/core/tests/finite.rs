@@ -4,6 +4,7 @@
 
 use super::super::view::KindView;
 use super::*;
+use crate::core::table::{Rule, by};
 
 fn shaped(change: impl FnOnce(&mut JobSpec)) -> UnitSpec {
     let mut spec = job("migrate");
@@ -16,10 +17,10 @@ fn shaped(change: impl FnOnce(&mut JobSpec)) -> UnitSpec {
 /// (source, what the unit defines itself, what its indexed instance is given)
 #[test]
 fn the_completion_index_in_the_environment() {
-    let rows: [(&str, Option<&str>, Option<&str>); 2] = [
-        ("indexed_job_utils.go addCompletionIndexEnvVariable: given", None, Some("0")),
+    let rows: [(Rule, Option<&str>, Option<&str>); 2] = [
+        (by("indexed_job_utils.go addCompletionIndexEnvVariable", "given"), None, Some("0")),
         (
-            "indexed_job_utils.go addCompletionIndexEnvVariable: the unit's own stays",
+            by("indexed_job_utils.go addCompletionIndexEnvVariable", "the unit's own stays"),
             Some("x"),
             None,
         ),
@@ -48,13 +49,13 @@ fn the_completion_index_in_the_environment() {
 #[test]
 fn a_removed_run_is_judged_by_how_it_ends() {
     use FailureAction::{FailJob, Ignore};
-    type Row = (&'static str, Vec<(FailureAction, i32)>, u32, Option<bool>);
+    type Row = (Rule, Vec<(FailureAction, i32)>, u32, Option<bool>);
     let rows: Vec<Row> = vec![
-        ("job_controller.go isPodFailed: without a policy", vec![], 1, None),
-        ("job_controller.go onlyReplaceFailedPods: ignored", vec![(Ignore, 143)], 0, None),
-        ("job_controller.go onlyReplaceFailedPods: counted", vec![(Ignore, 1)], 1, None),
+        (by("job_controller.go isPodFailed", "without a policy"), vec![], 1, None),
+        (by("job_controller.go onlyReplaceFailedPods", "ignored"), vec![(Ignore, 143)], 0, None),
+        (by("job_controller.go onlyReplaceFailedPods", "counted"), vec![(Ignore, 1)], 1, None),
         (
-            "job_controller.go onlyReplaceFailedPods: it fails the job",
+            by("job_controller.go onlyReplaceFailedPods", "it fails the job"),
             vec![(FailJob, 143)],
             1,
             Some(false),
@@ -98,26 +99,56 @@ fn requests_about_jobs_and_cronjobs() {
     let trigger: Ask = |_, cron| Request::Trigger(cron.clone(), Some("by-hand".to_owned()));
     let delete_cron: Ask = |_, cron| Request::Delete(Target::Unit(cron.clone()));
     let stop_cron: Ask = |_, cron| Request::Stop(Target::Unit(cron.clone()));
-    let rows: &[(&str, Vec<Ask>, &str, usize)] = &[
-        ("job_controller.go manageJob: suspended", vec![suspend_job], "job/migrate suspended", 0),
-        ("wsup: suspended twice", vec![suspend_job, suspend_job], "suspended already", 0),
-        ("job_controller.go syncJob: resumed", vec![suspend_job, resume_job], "migrate resumed", 1),
-        ("wsup: not suspended", vec![resume_job], "resumed already", 1),
-        ("wsup: stopped", vec![stop_job], "job/migrate stopped", 0),
-        ("wsup: stopped and started", vec![stop_job, start_job], "job/migrate started", 1),
-        ("wsup: a restart is another run", vec![restart_job], "job/migrate restarted", 1),
-        ("create_job.go: a job from a cronjob", vec![trigger], "job/by-hand created", 2),
-        ("create_job.go: also if it is suspended", vec![suspend_cron, trigger], "created", 2),
-        ("create_job.go: a name that is taken", vec![trigger, trigger], "there already", 2),
+    let rows: &[(Rule, Vec<Ask>, &str, usize)] = &[
         (
-            "cronjob_controllerv2.go syncCronJob: its jobs go on while it is suspended",
+            by("job_controller.go manageJob", "suspended"),
+            vec![suspend_job],
+            "job/migrate suspended",
+            0,
+        ),
+        (by("wsup", "suspended twice"), vec![suspend_job, suspend_job], "suspended already", 0),
+        (
+            by("job_controller.go syncJob", "resumed"),
+            vec![suspend_job, resume_job],
+            "migrate resumed",
+            1,
+        ),
+        (by("wsup", "not suspended"), vec![resume_job], "resumed already", 1),
+        (by("wsup", "stopped"), vec![stop_job], "job/migrate stopped", 0),
+        (by("wsup", "stopped and started"), vec![stop_job, start_job], "job/migrate started", 1),
+        (by("wsup", "a restart is another run"), vec![restart_job], "job/migrate restarted", 1),
+        (
+            by("kubectl/create_job.go", "a job from a cronjob"),
+            vec![trigger],
+            "job/by-hand created",
+            2,
+        ),
+        (
+            by("kubectl/create_job.go", "also if it is suspended"),
+            vec![suspend_cron, trigger],
+            "created",
+            2,
+        ),
+        (
+            by("kubectl/create_job.go", "a name that is taken"),
+            vec![trigger, trigger],
+            "there already",
+            2,
+        ),
+        (
+            by("cronjob_controllerv2.go syncCronJob", "its jobs go on while it is suspended"),
             vec![trigger, suspend_cron],
             "cronjob/backup suspended",
             2,
         ),
-        ("wsup: resumed", vec![suspend_cron, resume_cron], "cronjob/backup resumed", 1),
-        ("wsup: stopped, its jobs stop too", vec![trigger, stop_cron], "backup stopped", 1),
-        ("garbagecollector: deleted, its jobs go", vec![trigger, delete_cron], "deleted", 1),
+        (by("wsup", "resumed"), vec![suspend_cron, resume_cron], "cronjob/backup resumed", 1),
+        (by("wsup", "stopped, its jobs stop too"), vec![trigger, stop_cron], "backup stopped", 1),
+        (
+            by("garbagecollector.go", "deleted, its jobs go"),
+            vec![trigger, delete_cron],
+            "deleted",
+            1,
+        ),
     ];
     for (source, asks, want, living) in rows {
         let (migrate, backup) = (key(Kind::Job, "migrate"), key(Kind::CronJob, "backup"));
@@ -139,9 +170,9 @@ fn requests_about_jobs_and_cronjobs() {
 /// (source, what changes, how soon the program is started after another crash, in seconds)
 #[test]
 fn an_edited_definition_begins_afresh() {
-    let rows: [(&str, &str, u64); 2] = [
-        ("kuberuntime_manager.go doBackOff: the key has the definition in it", "env", 0),
-        ("kuberuntime_manager.go doBackOff: nothing changes", "", 4),
+    let rows: [(Rule, &str, u64); 2] = [
+        (by("kuberuntime_manager.go doBackOff", "the key has the definition in it"), "env", 0),
+        (by("kuberuntime_manager.go doBackOff", "nothing changes"), "", 4),
     ];
     for (source, change, wait) in rows {
         let api = key(Kind::Deployment, "api");

@@ -3,6 +3,7 @@
 
 use super::super::load::{Content, Loaded, Source, load};
 use crate::core::spec::{JobSpec, RestartPolicy, WorkloadSpec};
+use crate::core::table::{Rule, by};
 use std::path::PathBuf;
 
 fn loaded(name: &str, text: String) -> Loaded {
@@ -46,149 +47,169 @@ fn which_jobs_are_valid() {
     const MANY: &str = "completion_mode = \"indexed\"; completions = 100001; \
                         backoff_limit_per_index = 1; ";
     let with = |base: &str, rest: &str| format!("{base}{rest}");
-    let rows: Vec<(&str, String, &str)> = vec![
-        ("defaults.go SetDefaults_Job: nothing need be said", String::new(), ""),
-        ("validation.go: parallelism 0 holds", "parallelism = 0".into(), ""),
-        ("validation.go: parallelism negative", "parallelism = -1".into(), "parallelism"),
-        ("validation.go: completions negative", "completions = -1".into(), "completions"),
-        ("validation.go: backoffLimit negative", "backoff_limit = -1".into(), "backoff_limit"),
-        ("validation.go: ttl 0", "ttl_after_finished = \"0s\"".into(), ""),
+    let rows: Vec<(Rule, String, &str)> = vec![
+        (by("batch/defaults.go SetDefaults_Job", "nothing need be said"), String::new(), ""),
+        (by("batch/validation.go", "parallelism 0 holds"), "parallelism = 0".into(), ""),
         (
-            "validation.go: Indexed needs completions",
+            by("batch/validation.go", "parallelism negative"),
+            "parallelism = -1".into(),
+            "parallelism",
+        ),
+        (
+            by("batch/validation.go", "completions negative"),
+            "completions = -1".into(),
+            "completions",
+        ),
+        (
+            by("batch/validation.go", "backoffLimit negative"),
+            "backoff_limit = -1".into(),
+            "backoff_limit",
+        ),
+        (by("batch/validation.go", "ttl 0"), "ttl_after_finished = \"0s\"".into(), ""),
+        (
+            by("batch/validation.go", "Indexed needs completions"),
             "completion_mode = \"indexed\"; parallelism = 2".into(),
             "needs `completions`",
         ),
         (
-            "validation.go maxParallelismForIndexedJob: 100000",
+            by("batch/validation.go maxParallelismForIndexedJob", "100000"),
             with(INDEXED, "parallelism = 100000"),
             "",
         ),
         (
-            "validation.go maxParallelismForIndexedJob: 100001",
+            by("batch/validation.go maxParallelismForIndexedJob", "100001"),
             with(INDEXED, "parallelism = 100001"),
             "parallelism",
         ),
         (
-            "validation.go: backoffLimitPerIndex without Indexed",
+            by("batch/validation.go", "backoffLimitPerIndex without Indexed"),
             "backoff_limit_per_index = 1".into(),
             "for indexed jobs only",
         ),
         (
-            "validation.go: backoffLimitPerIndex with OnFailure",
+            by("batch/validation.go", "backoffLimitPerIndex with OnFailure"),
             with(INDEXED, "backoff_limit_per_index = 1|policy = \"on_failure\""),
             "needs restart policy \"never\"",
         ),
         (
-            "validation.go: maxFailedIndexes without backoffLimitPerIndex",
+            by("batch/validation.go", "maxFailedIndexes without backoffLimitPerIndex"),
             with(INDEXED, "max_failed_indexes = 1"),
             "needs `backoff_limit_per_index`",
         ),
         (
-            "validation.go: maxFailedIndexes = completions",
+            by("batch/validation.go", "maxFailedIndexes = completions"),
             with(INDEXED, "backoff_limit_per_index = 1; max_failed_indexes = 5"),
             "",
         ),
         (
-            "validation.go: maxFailedIndexes > completions",
+            by("batch/validation.go", "maxFailedIndexes > completions"),
             with(INDEXED, "backoff_limit_per_index = 1; max_failed_indexes = 6"),
             "more than there are indexes",
         ),
         (
-            "validation.go maxFailedIndexesForIndexedJob: more than 100000",
+            by("batch/validation.go maxFailedIndexesForIndexedJob", "more than 100000"),
             "completion_mode = \"indexed\"; completions = 200000; backoff_limit_per_index = 1; \
              max_failed_indexes = 100001"
                 .into(),
             "more than 100000",
         ),
         (
-            "validation.go completionsSoftLimit: maxFailedIndexes must be there",
+            by("batch/validation.go completionsSoftLimit", "maxFailedIndexes must be there"),
             MANY.into(),
             "`max_failed_indexes` of at most 10000 is needed",
         ),
         (
-            "validation.go maxFailedIndexesLimitForHighCompletions: 10000",
+            by("batch/validation.go maxFailedIndexesLimitForHighCompletions", "10000"),
             with(MANY, "max_failed_indexes = 10000"),
             "",
         ),
         (
-            "validation.go maxFailedIndexesLimitForHighCompletions: 10001",
+            by("batch/validation.go maxFailedIndexesLimitForHighCompletions", "10001"),
             with(MANY, "max_failed_indexes = 10001"),
             "of at most 10000 is needed",
         ),
         (
-            "validation.go parallelismLimitForHighCompletions: 10000",
+            by("batch/validation.go parallelismLimitForHighCompletions", "10000"),
             with(MANY, "max_failed_indexes = 1; parallelism = 10000"),
             "",
         ),
         (
-            "validation.go parallelismLimitForHighCompletions: 10001",
+            by("batch/validation.go parallelismLimitForHighCompletions", "10001"),
             with(MANY, "max_failed_indexes = 1; parallelism = 10001"),
             "`parallelism` is at most 10000",
         ),
         (
-            "validation.go completionsSoftLimit: 100000 is within",
+            by("batch/validation.go completionsSoftLimit", "100000 is within"),
             "completion_mode = \"indexed\"; completions = 100000; backoff_limit_per_index = 1"
                 .into(),
             "",
         ),
         (
-            "validation.go validatePodTemplateSpec: Always is for services",
+            by("batch/validation.go validatePodTemplateSpec", "Always is for services"),
             "|policy = \"always\"".into(),
             "always",
         ),
-        ("validation.go: podFailurePolicy", policy("in = [1, 42]"), ""),
+        (by("batch/validation.go", "podFailurePolicy"), policy("in = [1, 42]"), ""),
         (
-            "validation.go: podFailurePolicy with OnFailure",
+            by("batch/validation.go", "podFailurePolicy with OnFailure"),
             policy("in = [1]") + "|policy = \"on_failure\"",
             "needs restart policy \"never\"",
         ),
-        ("validation.go: In with 0", policy("in = [0, 1]"), "0 is no failure"),
-        ("validation.go: NotIn with 0", policy("not_in = [0, 1]"), ""),
-        ("validation.go: no values", policy("in = []"), "empty"),
-        ("validation.go: values twice", policy("in = [1, 1]"), "listed twice"),
-        ("validation.go: 255 values", policy(&format!("not_in = [{most}]")), ""),
-        ("validation.go: 256 values", policy(&format!("not_in = [{all}]")), "more than 255"),
-        ("wsup: a code that no program has", policy("in = [256]"), "256"),
-        ("wsup: both operators", policy("in = [1], not_in = [2]"), "either `in` or `not_in`"),
-        ("validation.go maxPodFailurePolicyRules: 20", rules(20), ""),
-        ("validation.go maxPodFailurePolicyRules: 21", rules(21), "21 rules are too many"),
+        (by("batch/validation.go", "In with 0"), policy("in = [0, 1]"), "0 is no failure"),
+        (by("batch/validation.go", "NotIn with 0"), policy("not_in = [0, 1]"), ""),
+        (by("batch/validation.go", "no values"), policy("in = []"), "empty"),
+        (by("batch/validation.go", "values twice"), policy("in = [1, 1]"), "listed twice"),
+        (by("batch/validation.go", "255 values"), policy(&format!("not_in = [{most}]")), ""),
         (
-            "validation.go: FailIndex without backoffLimitPerIndex",
+            by("batch/validation.go", "256 values"),
+            policy(&format!("not_in = [{all}]")),
+            "more than 255",
+        ),
+        (by("wsup", "a code that no program has"), policy("in = [256]"), "256"),
+        (by("wsup", "both operators"), policy("in = [1], not_in = [2]"), "either `in` or `not_in`"),
+        (by("batch/validation.go maxPodFailurePolicyRules", "20"), rules(20), ""),
+        (
+            by("batch/validation.go maxPodFailurePolicyRules", "21"),
+            rules(21),
+            "21 rules are too many",
+        ),
+        (
+            by("batch/validation.go", "FailIndex without backoffLimitPerIndex"),
             "failure_policy = [{ action = \"fail_index\", exit_codes = { in = [1] } }]".into(),
             "needs `backoff_limit_per_index`",
         ),
         (
-            "validation.go: successPolicy without Indexed",
+            by("batch/validation.go", "successPolicy without Indexed"),
             "success_policy = [{ count = 1 }]".into(),
             "for indexed jobs only",
         ),
         (
-            "validation.go: successPolicy",
+            by("batch/validation.go", "successPolicy"),
             with(INDEXED, "success_policy = [{ indexes = \"0,2-4\", count = 2 }]"),
             "",
         ),
         (
-            "validation.go: succeededIndexes beyond the last",
+            by("batch/validation.go", "succeededIndexes beyond the last"),
             with(INDEXED, "success_policy = [{ indexes = \"3-5\" }]"),
             "there is no index 5",
         ),
         (
-            "validation.go: succeededIndexes not ascending",
+            by("batch/validation.go", "succeededIndexes not ascending"),
             with(INDEXED, "success_policy = [{ indexes = \"3,1\" }]"),
             "not a list of indexes",
         ),
         (
-            "validation.go: succeededCount above the list",
+            by("batch/validation.go", "succeededCount above the list"),
             with(INDEXED, "success_policy = [{ indexes = \"1-2\", count = 3 }]"),
             "more than the 2 indexes",
         ),
         (
-            "validation.go: succeededCount above the completions",
+            by("batch/validation.go", "succeededCount above the completions"),
             with(INDEXED, "success_policy = [{ count = 6 }]"),
             "more than the 5 indexes",
         ),
         (
-            "validation.go: a success rule without a word",
+            by("batch/validation.go", "a success rule without a word"),
             with(INDEXED, "success_policy = [{ }]"),
             "says nothing",
         ),
@@ -207,26 +228,38 @@ fn which_jobs_are_valid() {
 #[test]
 fn what_a_job_means_when_little_is_said() {
     let rows = [
-        ("defaults.go SetDefaults_Job: nothing", "", Some(1), 1, 6),
-        ("defaults.go SetDefaults_Job: completions", "completions = 3", Some(3), 1, 6),
-        ("defaults.go SetDefaults_Job: a work queue", "parallelism = 3", None, 3, 6),
-        ("defaults.go SetDefaults_Job: parallelism 0 alone", "parallelism = 0", None, 0, 6),
+        (by("batch/defaults.go SetDefaults_Job", "nothing"), "", Some(1), 1, 6),
+        (by("batch/defaults.go SetDefaults_Job", "completions"), "completions = 3", Some(3), 1, 6),
+        (by("batch/defaults.go SetDefaults_Job", "a work queue"), "parallelism = 3", None, 3, 6),
         (
-            "defaults.go SetDefaults_Job: a limit per index",
+            by("batch/defaults.go SetDefaults_Job", "parallelism 0 alone"),
+            "parallelism = 0",
+            None,
+            0,
+            6,
+        ),
+        (
+            by("batch/defaults.go SetDefaults_Job", "a limit per index"),
             "completion_mode = \"indexed\"; completions = 2; backoff_limit_per_index = 0",
             Some(2),
             1,
             u32::MAX,
         ),
         (
-            "defaults.go SetDefaults_Job: both limits",
+            by("batch/defaults.go SetDefaults_Job", "both limits"),
             "completion_mode = \"indexed\"; completions = 2; backoff_limit_per_index = 0; \
              backoff_limit = 4",
             Some(2),
             1,
             4,
         ),
-        ("types.go BackoffLimit: no limit", "backoff_limit = 2147483647", Some(1), 1, u32::MAX),
+        (
+            by("batch/types.go BackoffLimit", "no limit"),
+            "backoff_limit = 2147483647",
+            Some(1),
+            1,
+            u32::MAX,
+        ),
     ];
     for (source, lines, completions, parallelism, limit) in rows {
         let loaded = job(lines);
@@ -244,49 +277,89 @@ fn which_cronjobs_are_valid() {
     let (long, longer) = ("a".repeat(52), "a".repeat(53));
     const HOURLY: &str = "schedule = \"@hourly\"; ";
     let with = |rest: &str| format!("{HOURLY}{rest}");
-    let rows: Vec<(&str, &str, String, &str)> = vec![
-        ("validation.go ValidateCronJobSpec: a schedule", "b", HOURLY.into(), ""),
-        ("validation.go ValidateCronJobSpec: none", "b", String::new(), "schedule"),
-        ("validation.go validateScheduleFormat", "b", "schedule = \"* * *\"".into(), "5 fields"),
+    let rows: Vec<(Rule, &str, String, &str)> = vec![
+        (by("batch/validation.go ValidateCronJobSpec", "a schedule"), "b", HOURLY.into(), ""),
+        (by("batch/validation.go ValidateCronJobSpec", "none"), "b", String::new(), "schedule"),
         (
-            "validation.go validateScheduleFormat: TZ",
+            by("batch/validation.go validateScheduleFormat", "three fields"),
+            "b",
+            "schedule = \"* * *\"".into(),
+            "5 fields",
+        ),
+        (
+            by("batch/validation.go validateScheduleFormat", "TZ"),
             "b",
             "schedule = \"TZ=UTC 0 0 * * *\"".into(),
             "time zone",
         ),
-        ("validation.go ValidateCronJobCreate: 52 characters", &long, HOURLY.into(), ""),
-        ("validation.go ValidateCronJobCreate: 53", &longer, HOURLY.into(), "at most 52"),
-        ("validation.go: startingDeadlineSeconds 0", "b", with("starting_deadline = \"0s\""), ""),
         (
-            "validation.go: startingDeadlineSeconds negative",
+            by("batch/validation.go ValidateCronJobCreate", "52 characters"),
+            &long,
+            HOURLY.into(),
+            "",
+        ),
+        (
+            by("batch/validation.go ValidateCronJobCreate", "53"),
+            &longer,
+            HOURLY.into(),
+            "at most 52",
+        ),
+        (
+            by("batch/validation.go", "startingDeadlineSeconds 0"),
+            "b",
+            with("starting_deadline = \"0s\""),
+            "",
+        ),
+        (
+            by("batch/validation.go", "startingDeadlineSeconds negative"),
             "b",
             with("starting_deadline = \"-1s\""),
             "starting_deadline",
         ),
         (
-            "validation.go validateConcurrencyPolicy",
+            by("batch/validation.go validateConcurrencyPolicy", "an unknown word"),
             "b",
             with("concurrency_policy = \"skip\""),
             "skip",
         ),
         (
-            "validation.go: successfulJobsHistoryLimit negative",
+            by("batch/validation.go", "successfulJobsHistoryLimit negative"),
             "b",
             with("successful_history_limit = -1"),
             "successful_history_limit",
         ),
-        ("validation.go: failedJobsHistoryLimit 0", "b", with("failed_history_limit = 0"), ""),
-        ("validation.go validateTimeZone", "b", with("time_zone = \"Europe/Berlin\""), ""),
-        ("validation.go validateTimeZone: empty", "b", with("time_zone = \"\""), "`time_zone` is empty"),
-        ("validation.go validateTimeZone: Local", "b", with("time_zone = \"local\""), "Local"),
         (
-            "k8s-semantics 14: crontab reads it otherwise",
+            by("batch/validation.go", "failedJobsHistoryLimit 0"),
+            "b",
+            with("failed_history_limit = 0"),
+            "",
+        ),
+        (
+            by("batch/validation.go validateTimeZone", "a known zone"),
+            "b",
+            with("time_zone = \"Europe/Berlin\""),
+            "",
+        ),
+        (
+            by("batch/validation.go validateTimeZone", "empty"),
+            "b",
+            with("time_zone = \"\""),
+            "`time_zone` is empty",
+        ),
+        (
+            by("batch/validation.go validateTimeZone", "Local"),
+            "b",
+            with("time_zone = \"local\""),
+            "Local",
+        ),
+        (
+            by("k8s-semantics 14", "crontab reads it otherwise"),
             "b",
             "schedule = \"0 0 */2 * mon\"".into(),
             "crontab",
         ),
-        ("k8s-semantics 14: weekday 7", "b", "schedule = \"0 0 * * 7\"".into(), ""),
-        ("wsup: it never runs", "b", "schedule = \"0 0 31 2 *\"".into(), "never runs"),
+        (by("k8s-semantics 14", "weekday 7"), "b", "schedule = \"0 0 * * 7\"".into(), ""),
+        (by("wsup", "it never runs"), "b", "schedule = \"0 0 31 2 *\"".into(), "never runs"),
     ];
     for (source, name, lines, want) in rows {
         let lines = lines.replace("; ", "\n");

@@ -13,10 +13,11 @@
 
 use super::tests::{FROM, World, cron, wall};
 use super::*;
+use crate::core::table::{Rule, by};
 use crate::core::time::Millis;
 use jiff::Timestamp;
 
-type Row = (&'static str, &'static str, &'static str, &'static str);
+type Row = (Rule, &'static str, &'static str, &'static str);
 
 const FIVE: &str = "*/5 * * * *";
 
@@ -137,160 +138,173 @@ fn check(rows: &[Row]) {
 fn which_slots_are_started() {
     check(&[
         (
-            "cronjob_controllerv2.go syncCronJob: each slot, on time",
+            by("cronjob_controllerv2.go syncCronJob", "each slot, on time"),
             FIVE,
             "pass900",
             "10:05 10:10 10:15 jobs=3",
         ),
-        ("utils.go mostRecentScheduleTime: none before the first", FIVE, "pass269", ""),
         (
-            "cronjob_controllerv2.go syncCronJob: late, at the very deadline",
+            by("cronjob/utils.go mostRecentScheduleTime", "none before the first"),
+            FIVE,
+            "pass269",
+            "",
+        ),
+        (
+            by("cronjob_controllerv2.go syncCronJob", "late, at the very deadline"),
             FIVE,
             "within30 down300",
             "10:05@10:05:30 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: MissSchedule, strictly after the deadline",
+            by("cronjob_controllerv2.go syncCronJob", "MissSchedule, strictly after the deadline"),
             FIVE,
             "within29 down300",
             "missed=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: MissSchedule is told once",
+            by("cronjob_controllerv2.go syncCronJob", "MissSchedule is told once"),
             FIVE,
             "within29 down300 look look look",
             "missed=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: after MissSchedule the next slot",
+            by("cronjob_controllerv2.go syncCronJob", "after MissSchedule the next slot"),
             FIVE,
             "within29 down300 pass270",
             "10:10 missed=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: a deadline that is raised saves the slot",
+            by("cronjob_controllerv2.go syncCronJob", "a deadline that is raised saves the slot"),
             FIVE,
             "within29 down300 within60 look",
             "10:05@10:05:30 missed=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: without a deadline no slot is too late",
+            by("cronjob_controllerv2.go syncCronJob", "without a deadline no slot is too late"),
             "0 11 * * *",
             "down86000",
             "11@09:53:50 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: a slot is started once",
+            by("cronjob_controllerv2.go syncCronJob", "a slot is started once"),
             FIVE,
             "pass300 look look look",
             "10:05 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: once, also if its job is gone",
+            by("cronjob_controllerv2.go syncCronJob", "once, also if its job is gone"),
             FIVE,
             "pass300 remove look",
             "10:05",
         ),
         (
-            "utils.go mostRecentScheduleTime: only the latest of several",
+            by("cronjob/utils.go mostRecentScheduleTime", "only the latest of several"),
             FIVE,
             "down1000",
             "10:15@10:17:10 missed=2 jobs=1",
         ),
         (
-            "utils.go mostRecentScheduleTime: those after the last that was started",
+            by("cronjob/utils.go mostRecentScheduleTime", "those after the last that was started"),
             FIVE,
             "pass300 down600",
             "10:05 10:15@10:15:30 missed=1 jobs=2",
         ),
-        ("cronjob_controllerv2.go syncCronJob: suspended, nothing", FIVE, "suspend pass900", ""),
         (
-            "k8s-semantics 7: no longer suspended, the latest missed slot starts",
+            by("cronjob_controllerv2.go syncCronJob", "suspended, nothing"),
+            FIVE,
+            "suspend pass900",
+            "",
+        ),
+        (
+            by("k8s-semantics 7", "no longer suspended, the latest missed slot starts"),
             FIVE,
             "suspend pass600 resume look",
             "10:10@10:10:30 missed=1 jobs=1",
         ),
         (
-            "k8s-semantics 7: no longer suspended, but the deadline has passed",
+            by("k8s-semantics 7", "no longer suspended, but the deadline has passed"),
             FIVE,
             "within10 suspend pass600 resume look",
             "missed=1",
         ),
         (
-            "k8s-semantics 7: no longer suspended before the next slot, nothing was missed",
+            by("k8s-semantics 7", "no longer suspended before the next slot, nothing was missed"),
             FIVE,
             "pass300 suspend pass60 resume look",
             "10:05 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: suspended, jobs that run go on",
+            by("cronjob_controllerv2.go syncCronJob", "suspended, jobs that run go on"),
             FIVE,
             "pass300 suspend pass600",
             "10:05 jobs=1",
         ),
         (
-            "k8s-semantics 7: another schedule is planned from the last slot",
+            by("k8s-semantics 7", "another schedule is planned from the last slot"),
             "5 * * * *",
             "pass1800 cron:20_*_*_*_* look",
             "10:05 10:20@10:30:30 jobs=2",
         ),
         (
-            "k8s-semantics 7: another schedule repeats no slot",
+            by("k8s-semantics 7", "another schedule repeats no slot"),
             FIVE,
             "pass300 cron:*_*_*_*_* look",
             "10:05 jobs=1",
         ),
         (
-            "k8s-semantics 7: another schedule before the first slot counts from the beginning",
+            by(
+                "k8s-semantics 7",
+                "another schedule before the first slot counts from the beginning",
+            ),
             "0 12 * * *",
             "pass600 cron:*/5_*_*_*_* look",
             "10:10@10:10:30 missed=1 jobs=1",
         ),
-        ("wsup: stopped, nothing", FIVE, "stop pass900", ""),
+        (by("wsup", "stopped, nothing"), FIVE, "stop pass900", ""),
         (
-            "wsup: started again, the latest missed slot",
+            by("wsup", "started again, the latest missed slot"),
             FIVE,
             "stop pass900 start look",
             "10:15@10:15:30 missed=2 jobs=1",
         ),
         (
-            "k8s-semantics 14: @every counts from the creation",
+            by("k8s-semantics 14", "@every counts from the creation"),
             "@every 7m",
             "pass1300",
             "10:07:30 10:14:30 10:21:30 jobs=3",
         ),
         (
-            "k8s-semantics 14: @every keeps its grid over the daemon's absence",
+            by("k8s-semantics 14", "@every keeps its grid over the daemon's absence"),
             "@every 7m",
             "pass420 down600 pass300",
             "10:07:30 10:14:30@10:17:30 10:21:30 jobs=3",
         ),
         (
-            "k8s-semantics 7: @every keeps its grid with a deadline",
+            by("k8s-semantics 7", "@every keeps its grid with a deadline"),
             "@every 7m",
             "within60 pass420 down450 pass390",
             "10:07:30 10:14:30@10:15 10:21:30 jobs=3",
         ),
         (
-            "k8s-semantics 14: another @every counts from the last slot",
+            by("k8s-semantics 14", "another @every counts from the last slot"),
             "@every 5m",
             "pass300 cron:@every_7m pass420",
             "10:05:30 10:12:30 jobs=2",
         ),
         (
-            "constantdelay.go Every: below a second is a second",
+            by("cron/constantdelay.go Every", "below a second is a second"),
             "@every 10ms",
             "keep9/9 pass3",
             "10:00:31 10:00:32 10:00:33 jobs=3",
         ),
         (
-            "wsup: a clock that is put back by minutes repeats no slot",
+            by("wsup", "a clock that is put back by minutes repeats no slot"),
             FIVE,
             "pass600 back400 pass390",
             "10:05 10:10 jobs=2",
         ),
         (
-            "wsup: and goes on when it has caught up",
+            by("wsup", "and goes on when it has caught up"),
             FIVE,
             "pass600 back400 pass670",
             "10:05 10:10 10:15 jobs=3",
@@ -302,133 +316,136 @@ fn which_slots_are_started() {
 fn what_the_concurrency_policy_says() {
     check(&[
         (
-            "cronjob_controllerv2.go syncCronJob: Allow, side by side",
+            by("cronjob_controllerv2.go syncCronJob", "Allow, side by side"),
             FIVE,
             "allow pass900",
             "10:05 10:10 10:15 jobs=3",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, JobAlreadyActive, told once a slot",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, JobAlreadyActive, told once a slot"),
             FIVE,
             "forbid pass900 look look",
             "10:05 skipped=2 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, the slot starts late",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, the slot starts late"),
             FIVE,
             "forbid pass600 ok",
             "10:05 10:10@10:10:30 skipped=1 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, also after a failure",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, also after a failure"),
             FIVE,
             "forbid pass600 bad",
             "10:05 10:10@10:10:30 skipped=1 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, of two skipped slots the later",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, of two skipped slots the later"),
             FIVE,
             "forbid pass900 ok",
             "10:05 10:15@10:15:30 skipped=2 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, late within the deadline",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, late within the deadline"),
             FIVE,
             "within60 forbid pass600 pass30 ok",
             "10:05 10:10@10:11 skipped=1 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, not past the deadline",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, not past the deadline"),
             FIVE,
             "within60 forbid pass600 pass31 ok",
             "10:05 skipped=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, a job that ended in time is no obstacle",
+            by(
+                "cronjob_controllerv2.go syncCronJob",
+                "Forbid, a job that ended in time is no obstacle",
+            ),
             FIVE,
             "forbid pass300 ok pass300",
             "10:05 10:10 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, a job that is gone is no obstacle",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, a job that is gone is no obstacle"),
             FIVE,
             "forbid pass600 remove look",
             "10:05 10:10@10:10:30 skipped=1 jobs=1",
         ),
         (
-            "wsup: Forbid, a job made by hand is an obstacle",
+            by("wsup", "Forbid, a job made by hand is an obstacle"),
             FIVE,
             "hand forbid pass300",
             "skipped=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, another's job is none",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, another's job is none"),
             FIVE,
             "foreign:09:00 forbid pass300",
             "10:05 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid becomes Allow, the slot starts late",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid becomes Allow, the slot starts late"),
             FIVE,
             "forbid pass600 allow look",
             "10:05 10:10@10:10:30 skipped=1 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Forbid, suspended before the job ended",
+            by("cronjob_controllerv2.go syncCronJob", "Forbid, suspended before the job ended"),
             FIVE,
             "forbid pass600 suspend ok",
             "10:05 skipped=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Replace",
+            by("cronjob_controllerv2.go syncCronJob", "Replace"),
             FIVE,
             "replace pass600",
             "10:05 10:10 replaced=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Replace, all that are active",
+            by("cronjob_controllerv2.go syncCronJob", "Replace, all that are active"),
             FIVE,
             "pass900 replace pass300",
             "10:05 10:10 10:15 10:20 replaced=3 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Replace, finished ones stay",
+            by("cronjob_controllerv2.go syncCronJob", "Replace, finished ones stay"),
             FIVE,
             "replace pass300 ok pass300",
             "10:05 10:10 jobs=2",
         ),
         (
-            "wsup: Replace, one that was made by hand too",
+            by("wsup", "Replace, one that was made by hand too"),
             FIVE,
             "hand replace pass300",
             "10:05 replaced=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: Replace, not another's",
+            by("cronjob_controllerv2.go syncCronJob", "Replace, not another's"),
             FIVE,
             "foreign:09:00 replace pass300",
             "10:05 jobs=2",
         ),
         (
-            "wsup: Replace waits for the old job's processes",
+            by("wsup", "Replace waits for the old job's processes"),
             FIVE,
             "replace stubborn pass600 look",
             "10:05 replaced=1 jobs=1",
         ),
         (
-            "wsup: Replace, when they are gone",
+            by("wsup", "Replace, when they are gone"),
             FIVE,
             "replace stubborn pass600 reap",
             "10:05 10:10@10:10:30 replaced=1 jobs=1",
         ),
         (
-            "wsup: Replace, the deadline does not end what it began",
+            by("wsup", "Replace, the deadline does not end what it began"),
             FIVE,
             "within10 replace stubborn pass600 reap",
             "10:05 10:10@10:10:30 replaced=1 jobs=1",
         ),
         (
-            "wsup: Replace, the old job takes until the slot after",
+            by("wsup", "Replace, the old job takes until the slot after"),
             FIVE,
             "replace stubborn pass900 reap",
             "10:05 10:15@10:15:30 missed=1 replaced=1 jobs=1",
@@ -440,49 +457,52 @@ fn what_the_concurrency_policy_says() {
 fn a_job_of_the_slots_name() {
     check(&[
         (
-            "cronjob_controllerv2.go syncCronJob: AlreadyExists, our own is adopted",
+            by("cronjob_controllerv2.go syncCronJob", "AlreadyExists, our own is adopted"),
             FIVE,
             "own:10:05 pass300",
             "jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: adopted, the next slot is the next",
+            by("cronjob_controllerv2.go syncCronJob", "adopted, the next slot is the next"),
             FIVE,
             "own:10:05 pass600",
             "10:10 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: adopted though complete, it is not run again",
+            by(
+                "cronjob_controllerv2.go syncCronJob",
+                "adopted though complete, it is not run again",
+            ),
             FIVE,
             "done:10:05 pass300",
             "jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: adopted, it is active for Forbid",
+            by("cronjob_controllerv2.go syncCronJob", "adopted, it is active for Forbid"),
             FIVE,
             "own:10:05 forbid pass600",
             "skipped=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: adopted after the daemon's absence",
+            by("cronjob_controllerv2.go syncCronJob", "adopted after the daemon's absence"),
             FIVE,
             "own:10:05 down300",
             "jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: AlreadyExists, another's is left alone",
+            by("cronjob_controllerv2.go syncCronJob", "AlreadyExists, another's is left alone"),
             FIVE,
             "foreign:10:05 pass300 look",
             "skipped=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: left alone, the next slot is the next",
+            by("cronjob_controllerv2.go syncCronJob", "left alone, the next slot is the next"),
             FIVE,
             "foreign:10:05 pass600",
             "10:10 skipped=1 jobs=2",
         ),
         (
-            "wsup: another's that is removed makes room for the slot",
+            by("wsup", "another's that is removed makes room for the slot"),
             FIVE,
             "foreign:10:05 pass300 remove look",
             "10:05@10:05:30 skipped=1 jobs=1",
@@ -494,61 +514,69 @@ fn a_job_of_the_slots_name() {
 fn what_is_kept() {
     check(&[
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: successes",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "successes"),
             FIVE,
             "keep2/1 pass300 ok pass300 ok pass300 ok",
             "10:05 10:10 10:15 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: failures apart",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "failures apart"),
             FIVE,
             "keep2/1 pass300 bad pass300 ok pass300 bad",
             "10:05 10:10 10:15 jobs=2",
         ),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: 0 keeps none",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "0 keeps none"),
             FIVE,
             "keep3/0 pass300 bad",
             "10:05",
         ),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: what runs is not finished",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "what runs is not finished"),
             FIVE,
             "keep0/0 pass900",
             "10:05 10:10 10:15 jobs=3",
         ),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: also while suspended",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "also while suspended"),
             FIVE,
             "pass300 ok suspend keep0/0 look",
             "10:05",
         ),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: also if the schedule cannot be read",
+            by(
+                "cronjob_controllerv2.go cleanupFinishedJobs",
+                "also if the schedule cannot be read",
+            ),
             FIVE,
             "pass300 ok cron:61_*_*_*_* keep0/0 look",
             "10:05 invalid=1",
         ),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: also if the slot is skipped",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "also if the slot is skipped"),
             FIVE,
             "pass300 ok forbid pass300 keep0/0 pass300",
             "10:05 10:10 skipped=1 jobs=1",
         ),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: a limit that is lowered",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "a limit that is lowered"),
             FIVE,
             "pass300 ok pass300 ok keep1/1 look",
             "10:05 10:10 jobs=1",
         ),
-        ("wsup: a job made by hand is part of the history", FIVE, "hand keep0/0 ok look", ""),
+        (by("wsup", "a job made by hand is part of the history"), FIVE, "hand keep0/0 ok look", ""),
         (
-            "cronjob_controllerv2.go cleanupFinishedJobs: another's is not",
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "another's is not"),
             FIVE,
             "foreign:09:00 keep0/0 ok look",
             "jobs=1",
         ),
-        ("wsup: stopped, nothing is removed", FIVE, "pass300 ok stop keep0/0 look", "10:05 jobs=1"),
+        (
+            by("wsup", "stopped, nothing is removed"),
+            FIVE,
+            "pass300 ok stop keep0/0 look",
+            "10:05 jobs=1",
+        ),
     ]);
 }
 
@@ -556,45 +584,50 @@ fn what_is_kept() {
 fn what_cannot_be_followed() {
     check(&[
         (
-            "cronjob_controllerv2.go syncCronJob: UnknownTimeZone, nothing starts",
+            by("cronjob_controllerv2.go syncCronJob", "UnknownTimeZone, nothing starts"),
             FIVE,
             "zone:Mars/Base pass900",
             "invalid=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: the zone is known again",
+            by("cronjob_controllerv2.go syncCronJob", "the zone is known again"),
             FIVE,
             "zone:Mars/Base pass600 zone:UTC look",
             "10:10@10:10:30 missed=1 invalid=1 jobs=1",
         ),
         (
-            "wsup: another complaint is told",
+            by("wsup", "another complaint is told"),
             FIVE,
             "zone:Mars/Base look zone:Mars/Dome look look",
             "invalid=2",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: UnparseableSchedule",
+            by("cronjob_controllerv2.go syncCronJob", "UnparseableSchedule"),
             "61 * * * *",
             "pass900",
             "invalid=1",
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: jobs that run go on",
+            by("cronjob_controllerv2.go syncCronJob", "jobs that run go on"),
             FIVE,
             "pass300 zone:Mars/Base pass600",
             "10:05 invalid=1 jobs=1",
         ),
-        ("wsup: a schedule that never runs says so", "0 0 30 2 *", "pass900 look", "invalid=1"),
-        ("spec.go Next: nor in April", "0 0 31 4,6,9,11 *", "pass900 look", "invalid=1"),
-        ("wsup: suspended it says nothing", "0 0 30 2 *", "suspend pass900", ""),
         (
-            "wsup: given a time it runs",
+            by("wsup", "a schedule that never runs says so"),
+            "0 0 30 2 *",
+            "pass900 look",
+            "invalid=1",
+        ),
+        (by("cron/spec.go Next", "nor in April"), "0 0 31 4,6,9,11 *", "pass900 look", "invalid=1"),
+        (by("wsup", "suspended it says nothing"), "0 0 30 2 *", "suspend pass900", ""),
+        (
+            by("wsup", "given a time it runs"),
             "0 0 30 2 *",
             "pass900 cron:*/5_*_*_*_* look",
             "10:15@10:15:30 missed=2 invalid=1 jobs=1",
         ),
-        ("spec.go Next: 29 February comes", "0 0 29 2 *", "pass900 look", ""),
+        (by("cron/spec.go Next", "29 February comes"), "0 0 29 2 *", "pass900 look", ""),
     ]);
 }
 
@@ -602,10 +635,10 @@ fn what_cannot_be_followed() {
 #[test]
 fn many_missed_slots_start_the_latest_with_a_warning() {
     let rows = [
-        ("utils.go mostRecentScheduleTime: two", 2, false),
-        ("utils.go mostRecentScheduleTime: 100 is not too many", 100, false),
-        ("utils.go mostRecentScheduleTime: TooManyMissedTimes above 100", 101, true),
-        ("utils.go mostRecentScheduleTime: thousands", 5_000, true),
+        (by("cronjob/utils.go mostRecentScheduleTime", "two"), 2, false),
+        (by("cronjob/utils.go mostRecentScheduleTime", "100 is not too many"), 100, false),
+        (by("cronjob/utils.go mostRecentScheduleTime", "TooManyMissedTimes above 100"), 101, true),
+        (by("cronjob/utils.go mostRecentScheduleTime", "thousands"), 5_000, true),
     ];
     for (source, slots, asks) in rows {
         let mut world = World::new(FROM, cron("* * * * *"));
@@ -621,10 +654,30 @@ fn many_missed_slots_start_the_latest_with_a_warning() {
 #[test]
 fn names_of_the_jobs() {
     let rows = [
-        ("utils.go getJobName: the unix minute", "* * * * *", "1970-01-01T00:02:00Z", "backup-2"),
-        ("utils.go getJobName: seconds are cut", "@every 61s", "1970-01-01T00:02:59Z", "backup-2"),
-        ("utils.go getJobName: a minute", "@every 60s", "2026-01-01T10:00:00Z", "backup-29454360"),
-        ("wsup: below a minute the second", "@every 59s", "1970-01-01T00:02:59Z", "backup-179"),
+        (
+            by("cronjob/utils.go getJobName", "the unix minute"),
+            "* * * * *",
+            "1970-01-01T00:02:00Z",
+            "backup-2",
+        ),
+        (
+            by("cronjob/utils.go getJobName", "seconds are cut"),
+            "@every 61s",
+            "1970-01-01T00:02:59Z",
+            "backup-2",
+        ),
+        (
+            by("cronjob/utils.go getJobName", "a minute"),
+            "@every 60s",
+            "2026-01-01T10:00:00Z",
+            "backup-29454360",
+        ),
+        (
+            by("wsup", "below a minute the second"),
+            "@every 59s",
+            "1970-01-01T00:02:59Z",
+            "backup-179",
+        ),
     ];
     for (source, schedule, slot, want) in rows {
         let spec = cron(schedule);
@@ -650,9 +703,9 @@ fn names_of_jobs_made_by_hand() {
     let long = "a".repeat(52);
     let dashed = format!("{}-{}", "a".repeat(49), "bb");
     let rows = [
-        ("wsup: its name and `manual`", "backup", "backup-manual".to_owned()),
-        ("wsup: cut to fit a label", &long, format!("{}-manual", "a".repeat(50))),
-        ("wsup: no two dashes in a row", &dashed, format!("{}-manual", "a".repeat(49))),
+        (by("wsup", "its name and `manual`"), "backup", "backup-manual".to_owned()),
+        (by("wsup", "cut to fit a label"), &long, format!("{}-manual", "a".repeat(50))),
+        (by("wsup", "no two dashes in a row"), &dashed, format!("{}-manual", "a".repeat(49))),
     ];
     for (source, name, want) in rows {
         assert_eq!(manual_prefix(name), want, "{source}");
@@ -664,9 +717,9 @@ fn names_of_jobs_made_by_hand() {
 #[test]
 fn jitter() {
     let rows = [
-        ("wsup: none", 0, false),
-        ("wsup: some", 120_000, true),
-        ("wsup: as long as can be", u64::MAX, true),
+        (by("wsup", "none"), 0, false),
+        (by("wsup", "some"), 120_000, true),
+        (by("wsup", "as long as can be"), u64::MAX, true),
     ];
     for (source, most, delays) in rows {
         let fixed = delay(Millis(most), "backup");

@@ -5,6 +5,7 @@ use super::*;
 use crate::core::spec::{
     Backoff, ClockChange, InstanceTemplate, JobSpec, RestartPolicy, RestartSpec,
 };
+use crate::core::table::{Rule, by};
 use crate::core::time::{Mono, Now};
 use jiff::Timestamp;
 
@@ -246,82 +247,103 @@ fn every_second_is_a_job() {
 /// missed told)
 #[test]
 fn only_the_latest_missed_slot_is_started() {
-    type Row = (&'static str, CronJobSpec, u64, &'static [&'static str], i64);
+    type Row = (Rule, CronJobSpec, u64, &'static [&'static str], i64);
     let rows: Vec<Row> = vec![
-        ("utils.go mostRecentScheduleTime: none missed", cron("0 * * * *"), 600, &[], 0),
-        ("utils.go mostRecentScheduleTime: one missed", cron("0 * * * *"), 3_600, &["11:00:00"], 0),
         (
-            "utils.go mostRecentScheduleTime: two missed",
+            by("cronjob/utils.go mostRecentScheduleTime", "none missed"),
+            cron("0 * * * *"),
+            600,
+            &[],
+            0,
+        ),
+        (
+            by("cronjob/utils.go mostRecentScheduleTime", "one missed"),
+            cron("0 * * * *"),
+            3_600,
+            &["11:00:00"],
+            0,
+        ),
+        (
+            by("cronjob/utils.go mostRecentScheduleTime", "two missed"),
             cron("0 * * * *"),
             2 * 3_600,
             &["12:00:00"],
             1,
         ),
         (
-            "utils.go mostRecentScheduleTime: three missed",
+            by("cronjob/utils.go mostRecentScheduleTime", "three missed"),
             cron("0 * * * *"),
             3 * 3_600 + 60,
             &["13:00:00"],
             2,
         ),
         (
-            "utils.go mostRecentScheduleTime: above a hundred, it still starts",
+            by("cronjob/utils.go mostRecentScheduleTime", "above a hundred, it still starts"),
             cron("* * * * *"),
             3 * 3_600,
             &["13:00:00"],
             179,
         ),
-        ("k8s-semantics 14: @every", cron("@every 7m"), 1_800, &["10:28:30"], 3),
+        (by("k8s-semantics 14", "@every"), cron("@every 7m"), 1_800, &["10:28:30"], 3),
         (
-            "utils.go mostRecentScheduleTime: uneven slots",
+            by("cronjob/utils.go mostRecentScheduleTime", "uneven slots"),
             cron("0 11,15 * * *"),
             6 * 3_600,
             &["15:00:00"],
             1,
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: deadline not passed",
+            by("cronjob_controllerv2.go syncCronJob", "deadline not passed"),
             within(600, cron("0 * * * *")),
             3_570 + 600,
             &["11:00:00"],
             0,
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: deadline passed",
+            by("cronjob_controllerv2.go syncCronJob", "deadline passed"),
             within(600, cron("0 * * * *")),
             3_570 + 601,
             &[],
             1,
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: an older slot is beyond the deadline, the latest is not",
+            by(
+                "cronjob_controllerv2.go syncCronJob",
+                "an older slot is beyond the deadline, the latest is not",
+            ),
             within(600, cron("0 * * * *")),
             2 * 3_600,
             &["12:00:00"],
             1,
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: deadline longer than the period",
+            by("cronjob_controllerv2.go syncCronJob", "deadline longer than the period"),
             within(9_000, cron("0 * * * *")),
             2 * 3_600,
             &["12:00:00"],
             1,
         ),
         (
-            "cronjob_controllerv2.go syncCronJob: deadline 0, late",
+            by("cronjob_controllerv2.go syncCronJob", "deadline 0, late"),
             within(0, cron("0 * * * *")),
             3_600,
             &[],
             1,
         ),
         (
-            "k8s-semantics 7: @every with a deadline keeps its grid",
+            by("k8s-semantics 7", "@every with a deadline keeps its grid"),
             within(60, cron("@every 7m")),
             450,
             &["10:07:30"],
             0,
         ),
-        ("k8s-semantics 7: @every, deadline passed", within(60, cron("@every 7m")), 500, &[], 1),
+        (
+            by("k8s-semantics 7", "@every, deadline passed"),
+            within(60, cron("@every 7m")),
+            500,
+            &[],
+            1,
+        ),
     ];
     for (rule, spec, secs, slots, missed) in rows {
         let mut world = World::new(FROM, spec);
@@ -481,10 +503,10 @@ fn deleting_removes_the_jobs_then_goes() {
 fn histories_keep_the_youngest() {
     // (source, successes, failures kept)
     let rows = [
-        ("cronjob_controllerv2.go cleanupFinishedJobs: defaults", 3, 1),
-        ("cronjob_controllerv2.go cleanupFinishedJobs: none", 0, 0),
-        ("cronjob_controllerv2.go cleanupFinishedJobs: many", 100, 100),
-        ("cronjob_controllerv2.go cleanupFinishedJobs: two of each", 2, 2),
+        (by("cronjob_controllerv2.go cleanupFinishedJobs", "defaults"), 3, 1),
+        (by("cronjob_controllerv2.go cleanupFinishedJobs", "none"), 0, 0),
+        (by("cronjob_controllerv2.go cleanupFinishedJobs", "many"), 100, 100),
+        (by("cronjob_controllerv2.go cleanupFinishedJobs", "two of each"), 2, 2),
     ];
     for (rule, good, bad) in rows {
         let mut world = World::new(FROM, cron("* * * * *"));
@@ -569,10 +591,10 @@ fn a_job_of_the_slots_name_is_adopted_or_left_alone() {
 fn what_cannot_be_followed_is_told_once() {
     let rows = [
         (
-            "cronjob_controllerv2.go syncCronJob: unknown zone",
+            by("cronjob_controllerv2.go syncCronJob", "unknown zone"),
             CronJobSpec { time_zone: Some("Mars/Base".into()), ..cron("* * * * *") },
         ),
-        ("cronjob_controllerv2.go syncCronJob: unparseable", cron("61 * * * *")),
+        (by("cronjob_controllerv2.go syncCronJob", "unparseable"), cron("61 * * * *")),
     ];
     for (rule, spec) in rows {
         let mut world = World::new(FROM, spec);
@@ -623,10 +645,20 @@ fn zones_and_clock_changes() {
     };
     // (rule, from, starts within three days)
     let rows = [
-        ("k8s-semantics 14: once, gap", ClockChange::Once, "2026-03-28T12:00:00Z", 3),
-        ("k8s-semantics 7: kubernetes, gap", ClockChange::Kubernetes, "2026-03-28T12:00:00Z", 2),
-        ("k8s-semantics 14: once, fold", ClockChange::Once, "2026-10-24T12:00:00Z", 3),
-        ("k8s-semantics 7: kubernetes, fold", ClockChange::Kubernetes, "2026-10-24T12:00:00Z", 4),
+        (by("k8s-semantics 14", "once, gap"), ClockChange::Once, "2026-03-28T12:00:00Z", 3),
+        (
+            by("k8s-semantics 7", "kubernetes, gap"),
+            ClockChange::Kubernetes,
+            "2026-03-28T12:00:00Z",
+            2,
+        ),
+        (by("k8s-semantics 14", "once, fold"), ClockChange::Once, "2026-10-24T12:00:00Z", 3),
+        (
+            by("k8s-semantics 7", "kubernetes, fold"),
+            ClockChange::Kubernetes,
+            "2026-10-24T12:00:00Z",
+            4,
+        ),
     ];
     for (rule, clock_change, from, starts) in rows {
         let mut world = World::new(from, spec(clock_change));
@@ -655,8 +687,8 @@ fn jitter_delays_every_start_by_the_same_amount() {
 fn a_clock_that_was_put_back() {
     // (rule, seconds put back, slots started in the next ten minutes)
     let rows = [
-        ("wsup: a correction, no slot twice", 3_000, 0),
-        ("wsup: the clock was wrong, it goes on", 86_400, 2),
+        (by("wsup", "a correction, no slot twice"), 3_000, 0),
+        (by("wsup", "the clock was wrong, it goes on"), 86_400, 2),
     ];
     for (rule, back, starts) in rows {
         let mut world = World::new(FROM, cron("*/5 * * * *"));

@@ -4,6 +4,7 @@
 use super::*;
 use crate::core::event::Exit;
 use crate::core::spec::{Backoff, FailureAction, FailureRule, RestartSpec};
+use crate::core::table::{Rule, by};
 use crate::core::time::{Millis, Mono};
 use crate::core::workload::{Identity, NewName};
 
@@ -244,30 +245,30 @@ impl World {
 /// runs, time passes.
 #[test]
 fn outcomes() {
-    type Row = (&'static str, JobSpec, Vec<Exit>, Option<bool>, (u32, u32), &'static str);
+    type Row = (Rule, JobSpec, Vec<Exit>, Option<bool>, (u32, u32), &'static str);
     let bad = |n: usize| vec![BAD; n];
     let limit = |backoff_limit: u32, spec: JobSpec| JobSpec { backoff_limit, ..spec };
     let rows: Vec<Row> = vec![
         (
-            "job_controller.go: one success",
+            by("job_controller.go", "one success"),
             job(),
             vec![OK],
             Some(true),
             (1, 0),
             "CompletionsReached",
         ),
-        ("job_controller.go: not yet", job(), vec![], None, (0, 0), ""),
+        (by("job_controller.go", "not yet"), job(), vec![], None, (0, 0), ""),
         (
-            "concepts/workloads/controllers/job: fails twice, then exits 0",
+            by("docs/job", "fails twice, then exits 0"),
             job(),
             vec![BAD, BAD, OK],
             Some(true),
             (1, 2),
             "CompletionsReached",
         ),
-        ("job_controller.go: failed > limit, 6 borne", job(), bad(6), None, (0, 6), ""),
+        (by("job_controller.go", "failed > limit, 6 borne"), job(), bad(6), None, (0, 6), ""),
         (
-            "job_controller.go: failed > limit, the 7th fails it",
+            by("job_controller.go", "failed > limit, the 7th fails it"),
             job(),
             bad(7),
             Some(false),
@@ -275,7 +276,7 @@ fn outcomes() {
             "BackoffLimitExceeded",
         ),
         (
-            "job_controller.go: limit 0",
+            by("job_controller.go", "limit 0"),
             limit(0, job()),
             bad(1),
             Some(false),
@@ -283,7 +284,7 @@ fn outcomes() {
             "BackoffLimitExceeded",
         ),
         (
-            "job_controller.go: limit 1",
+            by("job_controller.go", "limit 1"),
             limit(1, job()),
             bad(2),
             Some(false),
@@ -291,7 +292,7 @@ fn outcomes() {
             "BackoffLimitExceeded",
         ),
         (
-            "validation.go: 2147483647 is no limit",
+            by("batch/validation.go", "2147483647 is no limit"),
             limit(u32::MAX, job()),
             bad(40),
             None,
@@ -299,7 +300,7 @@ fn outcomes() {
             "",
         ),
         (
-            "job_controller.go: a success never refunds",
+            by("job_controller.go", "a success never refunds"),
             limit(2, many(3, 1)),
             vec![BAD, BAD, OK, BAD],
             Some(false),
@@ -307,16 +308,16 @@ fn outcomes() {
             "BackoffLimitExceeded",
         ),
         (
-            "job_controller.go: all completions",
+            by("job_controller.go", "all completions"),
             many(3, 1),
             vec![OK, OK, OK],
             Some(true),
             (3, 0),
             "CompletionsReached",
         ),
-        ("job_controller.go: some completions", many(3, 1), vec![OK, OK], None, (2, 0), ""),
+        (by("job_controller.go", "some completions"), many(3, 1), vec![OK, OK], None, (2, 0), ""),
         (
-            "job_controller.go manageJob: parallelism above the rest",
+            by("job_controller.go manageJob", "parallelism above the rest"),
             many(3, 2),
             vec![OK, OK, OK],
             Some(true),
@@ -324,7 +325,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go manageJob: completions 0",
+            by("job_controller.go manageJob", "completions 0"),
             many(0, 1),
             vec![],
             Some(true),
@@ -332,7 +333,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go manageJob: completions 0, suspended",
+            by("job_controller.go manageJob", "completions 0, suspended"),
             JobSpec { suspend: true, ..many(0, 1) },
             vec![],
             Some(true),
@@ -340,7 +341,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go isPodFailed: death by signal is a failure",
+            by("job_controller.go isPodFailed", "death by signal is a failure"),
             job(),
             vec![Exit::Signal(9), OK],
             Some(true),
@@ -348,7 +349,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "wsup: an unknown end is a failure",
+            by("wsup", "an unknown end is a failure"),
             job(),
             vec![Exit::Unknown, OK],
             Some(true),
@@ -356,7 +357,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go syncJob, work queue: first success alone",
+            by("job_controller.go syncJob, work queue", "first success alone"),
             queue(1),
             vec![OK],
             Some(true),
@@ -364,7 +365,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go syncJob, work queue: others finish",
+            by("job_controller.go syncJob, work queue", "others finish"),
             queue(3),
             vec![OK, OK],
             None,
@@ -372,7 +373,7 @@ fn outcomes() {
             "",
         ),
         (
-            "job_controller.go syncJob, work queue: all finished",
+            by("job_controller.go syncJob, work queue", "all finished"),
             queue(3),
             vec![OK, OK, OK],
             Some(true),
@@ -380,7 +381,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go syncJob, work queue: failures after the success",
+            by("job_controller.go syncJob, work queue", "failures after the success"),
             queue(3),
             vec![OK, BAD, BAD],
             Some(true),
@@ -388,7 +389,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go syncJob, work queue: limit passed after the success",
+            by("job_controller.go syncJob, work queue", "limit passed after the success"),
             limit(0, queue(3)),
             vec![OK, BAD],
             Some(false),
@@ -396,7 +397,7 @@ fn outcomes() {
             "BackoffLimitExceeded",
         ),
         (
-            "job_controller.go syncJob, work queue: failures before the success",
+            by("job_controller.go syncJob, work queue", "failures before the success"),
             queue(1),
             vec![BAD, OK],
             Some(true),
@@ -404,7 +405,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go syncJob, indexed: all",
+            by("job_controller.go syncJob, indexed", "all"),
             indexed(3, 3),
             vec![OK, OK, OK],
             Some(true),
@@ -412,7 +413,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go syncJob, indexed: a failed index comes again",
+            by("job_controller.go syncJob, indexed", "a failed index comes again"),
             indexed(2, 1),
             vec![BAD, OK, OK],
             Some(true),
@@ -420,7 +421,7 @@ fn outcomes() {
             "CompletionsReached",
         ),
         (
-            "job_controller.go syncJob, indexed: limit",
+            by("job_controller.go syncJob, indexed", "limit"),
             limit(1, indexed(2, 1)),
             bad(2),
             Some(false),
@@ -428,7 +429,7 @@ fn outcomes() {
             "BackoffLimitExceeded",
         ),
         (
-            "job_controller.go syncJob, indexed: completions 0",
+            by("job_controller.go syncJob, indexed", "completions 0"),
             indexed(0, 0),
             vec![],
             Some(true),
@@ -456,15 +457,15 @@ fn outcomes() {
 #[test]
 fn wanted_active() {
     let rows = [
-        ("job_controller.go manageJob: parallelism", many(10, 3), 0, 3),
-        ("job_controller.go manageJob: remaining completions", many(10, 3), 8, 2),
-        ("job_controller.go manageJob: last one", many(10, 3), 9, 1),
-        ("job_controller.go manageJob: parallelism above completions", many(2, 5), 0, 2),
-        ("job_controller.go manageJob: parallelism 0 holds the job", many(2, 0), 0, 0),
-        ("job_controller.go manageJob: work queue", queue(4), 0, 4),
-        ("job_controller.go manageJob: work queue held", queue(0), 0, 0),
-        ("job_controller.go manageJob: indexed", indexed(6, 2), 0, 2),
-        ("job_controller.go manageJob: indexed, remaining", indexed(6, 4), 4, 2),
+        (by("job_controller.go manageJob", "parallelism"), many(10, 3), 0, 3),
+        (by("job_controller.go manageJob", "remaining completions"), many(10, 3), 8, 2),
+        (by("job_controller.go manageJob", "last one"), many(10, 3), 9, 1),
+        (by("job_controller.go manageJob", "parallelism above completions"), many(2, 5), 0, 2),
+        (by("job_controller.go manageJob", "parallelism 0 holds the job"), many(2, 0), 0, 0),
+        (by("job_controller.go manageJob", "work queue"), queue(4), 0, 4),
+        (by("job_controller.go manageJob", "work queue held"), queue(0), 0, 0),
+        (by("job_controller.go manageJob", "indexed"), indexed(6, 2), 0, 2),
+        (by("job_controller.go manageJob", "indexed, remaining"), indexed(6, 4), 4, 2),
     ];
     for (rule, spec, succeeded, want) in rows {
         let mut world = World::new(spec);
@@ -565,13 +566,33 @@ fn nothing_is_made_while_a_delay_runs() {
 #[test]
 fn restarts_in_place_count_against_the_limit() {
     let rows = [
-        ("job_controller.go pastBackoffLimitOnFailure: limit 0, the first restart", 0, 1, true),
-        ("job_controller.go pastBackoffLimitOnFailure: limit 1, the first restart", 1, 1, true),
-        ("job_controller.go pastBackoffLimitOnFailure: limit 2, one restart is borne", 2, 1, false),
-        ("job_controller.go pastBackoffLimitOnFailure: limit 2, the second restart", 2, 2, true),
-        ("job_controller.go pastBackoffLimitOnFailure: limit 6, five are borne", 6, 5, false),
-        ("job_controller.go pastBackoffLimitOnFailure: limit 6, the sixth", 6, 6, true),
-        ("wsup: without a limit no number of restarts is too great", u32::MAX, 500, false),
+        (
+            by("job_controller.go pastBackoffLimitOnFailure", "limit 0, the first restart"),
+            0,
+            1,
+            true,
+        ),
+        (
+            by("job_controller.go pastBackoffLimitOnFailure", "limit 1, the first restart"),
+            1,
+            1,
+            true,
+        ),
+        (
+            by("job_controller.go pastBackoffLimitOnFailure", "limit 2, one restart is borne"),
+            2,
+            1,
+            false,
+        ),
+        (
+            by("job_controller.go pastBackoffLimitOnFailure", "limit 2, the second restart"),
+            2,
+            2,
+            true,
+        ),
+        (by("job_controller.go pastBackoffLimitOnFailure", "limit 6, five are borne"), 6, 5, false),
+        (by("job_controller.go pastBackoffLimitOnFailure", "limit 6, the sixth"), 6, 6, true),
+        (by("wsup", "without a limit no number of restarts is too great"), u32::MAX, 500, false),
     ];
     for (rule, limit, restarts, failed) in rows {
         let mut world = World::new(JobSpec { suspend: true, backoff_limit: limit, ..job() });
@@ -795,15 +816,23 @@ fn a_second_success_of_an_index_counts_once() {
 
 #[test]
 fn index_sets_have_kubernetes_text_form() {
-    let rows: &[(&str, &[u32], &str)] = &[
-        ("indexed_job_utils.go orderedIntervals: none", &[], ""),
-        ("indexed_job_utils.go orderedIntervals: one", &[0], "0"),
-        ("indexed_job_utils.go orderedIntervals: two neighbours", &[0, 1], "0,1"),
-        ("indexed_job_utils.go orderedIntervals: three neighbours", &[0, 1, 2], "0-2"),
-        ("indexed_job_utils.go orderedIntervals: all forms", &[0, 2, 3, 5, 6, 7], "0,2,3,5-7"),
-        ("indexed_job_utils.go orderedIntervals: in any order", &[12, 10, 9, 11, 5, 4], "4,5,9-12"),
-        ("indexed_job_utils.go orderedIntervals: a gap that is filled", &[3, 5, 4], "3-5"),
-        ("wsup: the greatest index", &[u32::MAX - 1, u32::MAX], "4294967294,4294967295"),
+    let rows: &[(Rule, &[u32], &str)] = &[
+        (by("indexed_job_utils.go orderedIntervals", "none"), &[], ""),
+        (by("indexed_job_utils.go orderedIntervals", "one"), &[0], "0"),
+        (by("indexed_job_utils.go orderedIntervals", "two neighbours"), &[0, 1], "0,1"),
+        (by("indexed_job_utils.go orderedIntervals", "three neighbours"), &[0, 1, 2], "0-2"),
+        (
+            by("indexed_job_utils.go orderedIntervals", "all forms"),
+            &[0, 2, 3, 5, 6, 7],
+            "0,2,3,5-7",
+        ),
+        (
+            by("indexed_job_utils.go orderedIntervals", "in any order"),
+            &[12, 10, 9, 11, 5, 4],
+            "4,5,9-12",
+        ),
+        (by("indexed_job_utils.go orderedIntervals", "a gap that is filled"), &[3, 5, 4], "3-5"),
+        (by("wsup", "the greatest index"), &[u32::MAX - 1, u32::MAX], "4294967294,4294967295"),
     ];
     for (_, set, text) in rows {
         let indexes: Indexes = set.iter().copied().collect();
@@ -811,13 +840,13 @@ fn index_sets_have_kubernetes_text_form() {
         assert_eq!(Indexes::parse(text), Ok(indexes));
     }
     let bad = [
-        ("wsup: no number at the end", "1-x"),
-        ("wsup: no number", "x"),
-        ("wsup: ends before it begins", "3-1"),
-        ("wsup: twice", "1,1"),
-        ("wsup: not ascending", "2,1"),
-        ("wsup: overlapping", "0-3,3"),
-        ("wsup: negative", "-1"),
+        (by("wsup", "no number at the end"), "1-x"),
+        (by("wsup", "no number"), "x"),
+        (by("wsup", "ends before it begins"), "3-1"),
+        (by("wsup", "twice"), "1,1"),
+        (by("wsup", "not ascending"), "2,1"),
+        (by("wsup", "overlapping"), "0-3,3"),
+        (by("wsup", "negative"), "-1"),
     ];
     for (source, bad) in bad {
         assert!(Indexes::parse(bad).is_err(), "{source}: {bad}");
@@ -973,10 +1002,10 @@ fn finished_jobs_are_never_touched() {
 fn time_to_live() {
     // (source, ttl, seconds, removed)
     let rows = [
-        ("ttlafterfinished_controller.go needsCleanup: no limit", None, 100_000, false),
-        ("ttlafterfinished_controller.go timeLeft: 0, at once", Some(0), 0, true),
-        ("ttlafterfinished_controller.go timeLeft: not yet", Some(60), 59, false),
-        ("ttlafterfinished_controller.go timeLeft: due", Some(60), 60, true),
+        (by("ttlafterfinished_controller.go needsCleanup", "no limit"), None, 100_000, false),
+        (by("ttlafterfinished_controller.go timeLeft", "0, at once"), Some(0), 0, true),
+        (by("ttlafterfinished_controller.go timeLeft", "not yet"), Some(60), 59, false),
+        (by("ttlafterfinished_controller.go timeLeft", "due"), Some(60), 60, true),
     ];
     for (rule, ttl, secs, removed) in rows {
         let spec = JobSpec { ttl_after_finished: ttl.map(Millis::from_secs), ..job() };
@@ -1110,12 +1139,17 @@ fn failure_policy() {
     ];
     // (rule, exit, failed, finished)
     let rows = [
-        ("pod_failure_policy.go: fail_job", Exit::Code(42), 1, Some(false)),
-        ("pod_failure_policy.go: ignore; a signal is 128 + signal", Exit::Signal(15), 0, None),
-        ("pod_failure_policy.go: count", Exit::Code(1), 1, None),
-        ("pod_failure_policy.go: not_in does not match", Exit::Code(2), 1, None),
-        ("pod_failure_policy.go: not_in matches", Exit::Code(7), 1, Some(false)),
-        ("wsup: an unknown end has no code", Exit::Unknown, 1, None),
+        (by("pod_failure_policy.go", "fail_job"), Exit::Code(42), 1, Some(false)),
+        (
+            by("pod_failure_policy.go", "ignore; a signal is 128 + signal"),
+            Exit::Signal(15),
+            0,
+            None,
+        ),
+        (by("pod_failure_policy.go", "count"), Exit::Code(1), 1, None),
+        (by("pod_failure_policy.go", "not_in does not match"), Exit::Code(2), 1, None),
+        (by("pod_failure_policy.go", "not_in matches"), Exit::Code(7), 1, Some(false)),
+        (by("wsup", "an unknown end has no code"), Exit::Unknown, 1, None),
     ];
     for (name, exit, failed, finished) in rows {
         let mut world = World::new(JobSpec { failure_policy: policy.clone(), ..job() });
@@ -1149,24 +1183,39 @@ fn success_policy() {
     };
     // (rule, policy, indexes that succeed, met)
     let rows = [
-        ("success_policy.go: indexes, all listed", rule(Some(&[(0, 1)]), None), vec![0, 1], true),
-        ("success_policy.go: indexes, not all", rule(Some(&[(0, 1)]), None), vec![0, 2], false),
-        ("success_policy.go: count", rule(None, Some(2)), vec![3, 1], true),
-        ("success_policy.go: count, too few", rule(None, Some(2)), vec![3], false),
-        ("success_policy.go: both, of the listed", rule(Some(&[(0, 2)]), Some(1)), vec![2], true),
         (
-            "success_policy.go: both, not of the listed",
+            by("success_policy.go", "indexes, all listed"),
+            rule(Some(&[(0, 1)]), None),
+            vec![0, 1],
+            true,
+        ),
+        (
+            by("success_policy.go", "indexes, not all"),
+            rule(Some(&[(0, 1)]), None),
+            vec![0, 2],
+            false,
+        ),
+        (by("success_policy.go", "count"), rule(None, Some(2)), vec![3, 1], true),
+        (by("success_policy.go", "count, too few"), rule(None, Some(2)), vec![3], false),
+        (
+            by("success_policy.go", "both, of the listed"),
+            rule(Some(&[(0, 2)]), Some(1)),
+            vec![2],
+            true,
+        ),
+        (
+            by("success_policy.go", "both, not of the listed"),
             rule(Some(&[(0, 2)]), Some(1)),
             vec![3],
             false,
         ),
         (
-            "success_policy.go: an empty list never matches",
+            by("success_policy.go", "an empty list never matches"),
             rule(Some(&[]), Some(0)),
             vec![3],
             false,
         ),
-        ("success_policy.go: nothing succeeded yet", rule(None, Some(0)), vec![], false),
+        (by("success_policy.go", "nothing succeeded yet"), rule(None, Some(0)), vec![], false),
     ];
     for (name, rule, succeed, met) in rows {
         let mut world = World::new(JobSpec { success_policy: vec![rule], ..indexed(5, 5) });
