@@ -74,7 +74,7 @@ impl Core {
             Some(unit) => match &unit.kept.owner {
                 Some(owner) => Fate::Taken(owner.clone()),
                 None if unit.kept.deleting => Fate::Create,
-                None if unit.kept.file == *spec => Fate::Same,
+                None if *unit.kept.file == *spec => Fate::Same,
                 None => Fate::Update,
             },
         }

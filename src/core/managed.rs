@@ -12,6 +12,7 @@ use super::workload::{
     HistoryEntry, SetId, Status, cronjob, daemonset, deployment, job, statefulset,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -188,7 +189,7 @@ impl Memory {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Remembered {
     /// What its file says, or what its cronjob made it of.
-    pub file: UnitSpec,
+    pub file: Arc<UnitSpec>,
     /// What operators changed since.
     #[serde(default)]
     pub overrides: Overrides,
@@ -243,6 +244,8 @@ pub struct Unit {
     pub recheck: Option<Mono>,
     /// What was last given to the store.
     pub stored: Option<Box<Remembered>>,
+    /// The text of `kept.file` as the store has it, for the file it was made of.
+    pub text: Option<(Arc<UnitSpec>, Box<RawValue>)>,
 }
 
 impl Unit {
@@ -250,7 +253,7 @@ impl Unit {
     pub fn new(file: UnitSpec, now: Wall) -> Unit {
         let memory = Memory::new(file.kind());
         Unit::from_kept(Remembered {
-            file,
+            file: Arc::new(file),
             overrides: Overrides::default(),
             memory,
             generation: 1,
@@ -264,7 +267,7 @@ impl Unit {
 
     /// A unit that was remembered.
     pub fn from_kept(kept: Remembered) -> Unit {
-        let spec = Arc::new(in_force(&kept.file, &kept.overrides));
+        let spec = in_force(&kept.file, &kept.overrides);
         Unit {
             kept,
             spec,
@@ -275,13 +278,14 @@ impl Unit {
             nodes: None,
             recheck: None,
             stored: None,
+            text: None,
         }
     }
 
     /// Takes a new version of the file. Returns whether the spec in force changed.
     pub fn apply(&mut self, file: UnitSpec) -> bool {
         self.kept.overrides.drop_changed(&self.kept.file, &file);
-        self.kept.file = file;
+        self.kept.file = Arc::new(file);
         self.refresh()
     }
 
@@ -289,17 +293,20 @@ impl Unit {
     /// differs; the generation rises if so.
     pub fn refresh(&mut self) -> bool {
         let spec = in_force(&self.kept.file, &self.kept.overrides);
-        if *self.spec == spec {
+        if self.spec == spec {
             return false;
         }
-        self.spec = Arc::new(spec);
+        self.spec = spec;
         self.kept.generation = self.kept.generation.saturating_add(1);
         true
     }
 }
 
-fn in_force(file: &UnitSpec, overrides: &Overrides) -> UnitSpec {
-    let mut spec = file.clone();
+fn in_force(file: &Arc<UnitSpec>, overrides: &Overrides) -> Arc<UnitSpec> {
+    if *overrides == (Overrides { stopped: overrides.stopped, ..Overrides::default() }) {
+        return Arc::clone(file);
+    }
+    let mut spec = UnitSpec::clone(file);
     match &mut spec.workload {
         WorkloadSpec::Deployment(d) => {
             d.replicas = overrides.replicas.unwrap_or(d.replicas);
@@ -319,7 +326,7 @@ fn in_force(file: &UnitSpec, overrides: &Overrides) -> UnitSpec {
     if let Some(at) = overrides.restarted_at {
         Arc::make_mut(&mut spec.template).restarted_at = Some(at);
     }
-    spec
+    Arc::new(spec)
 }
 
 /// Whether a read of the unit files knows this unit, valid or not.

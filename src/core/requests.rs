@@ -10,7 +10,7 @@ use super::instance::{Input, State};
 use super::managed::{Buried, Memory, Unit, paused_of, replicas_of, suspend_of};
 use super::report::Reason;
 use super::request::{Answer, Done, Refusal, Request, Target};
-use super::spec::WorkloadSpec;
+use super::spec::{UnitSpec, WorkloadSpec};
 use super::time::Now;
 use super::workload::{NewJob, Note, cronjob, history};
 use super::{Core, signal};
@@ -192,7 +192,7 @@ impl Core {
         match target {
             Target::Unit(key) => {
                 let unit = self.unit_mut(key)?;
-                let file = unit.kept.file.clone();
+                let file = UnitSpec::clone(&unit.kept.file);
                 let owned = unit.kept.owner.is_some();
                 unit.successor = None;
                 if !owned {

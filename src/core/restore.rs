@@ -11,18 +11,21 @@ use super::id::{InstanceId, Kind, UnitKey};
 use super::instance::restart::Streak;
 use super::instance::stop::Rung;
 use super::instance::{End, Input, Instance, State};
-use super::managed::{Buried, Remembered, Unit};
+use super::managed::{Buried, Memory, Overrides, Remembered, Unit};
 use super::record::Record;
 use super::report::Reason;
 use super::spec::UnitSpec;
-use super::time::Now;
+use super::time::{Now, Wall};
 use super::timers::Timer;
 use super::workload::{Identity, Note, SetId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Most records are no longer than so many bytes: room that is made at once need not grow.
+const RECORD_USUAL: usize = 2 << 10;
 const META_KEY: &str = "meta";
 const UNIT_PREFIX: &str = "unit/";
 const INSTANCE_PREFIX: &str = "instance/";
@@ -129,7 +132,7 @@ impl Core {
             .units
             .values()
             .filter(|unit| unit.kept.file.kind() == Kind::DaemonSet)
-            .map(|unit| unit.kept.file.clone())
+            .map(|unit| UnitSpec::clone(&unit.kept.file))
             .collect();
         for spec in daemonsets {
             self.watch_nodes(&spec);
@@ -305,7 +308,64 @@ pub(super) fn tombstone_record_key(key: &UnitKey) -> String {
 /// A record's value. The types that are stored have text keys and plain numbers only, so that
 /// this cannot fail; should it ever, the record reads as damaged rather than as something else.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+    encode_into(Vec::with_capacity(RECORD_USUAL), value)
+}
+
+fn encode_into<T: Serialize>(mut text: Vec<u8>, value: &T) -> Vec<u8> {
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => text,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A unit's record, as [`encode`] would write what is kept of it. Most of it is the spec of its
+/// file, which hardly ever changes: that part's text is made once.
+pub(super) fn encode_unit(unit: &mut Unit) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Written<'a> {
+        file: &'a RawValue,
+        overrides: &'a Overrides,
+        memory: &'a Memory,
+        generation: u64,
+        created: Wall,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        owner: &'a Option<UnitKey>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scheduled: Option<Wall>,
+        deleting: bool,
+        rerun: bool,
+    }
+    let Unit { kept, text, .. } = unit;
+    let Remembered {
+        file,
+        overrides,
+        memory,
+        generation,
+        created,
+        owner,
+        scheduled,
+        deleting,
+        rerun,
+    } = &*kept;
+    if text.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, file)) {
+        *text = to_raw_value(&**file).ok().map(|raw| (Arc::clone(file), raw));
+    }
+    let Some((_, file)) = text else { return encode(kept) };
+    let room = Vec::with_capacity(file.get().len() + RECORD_USUAL);
+    encode_into(
+        room,
+        &Written {
+            file,
+            overrides,
+            memory,
+            generation: *generation,
+            created: *created,
+            owner,
+            scheduled: *scheduled,
+            deleting: *deleting,
+            rerun: *rerun,
+        },
+    )
 }
 
 /// The same as a tree of values.

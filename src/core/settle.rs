@@ -321,7 +321,7 @@ impl Core {
     fn remove_finished(&mut self, key: &UnitKey) {
         let Some(unit) = self.units.get(key) else { return };
         if unit.kept.owner.is_none() {
-            let file = unit.kept.file.clone();
+            let file = UnitSpec::clone(&unit.kept.file);
             self.bury(Buried { file, finished: true });
         }
         self.delete_unit(key);
@@ -512,7 +512,7 @@ impl Core {
         }
         // Comparing is cheap, for templates are shared; writing text is not.
         unit.stored = Some(Box::new(unit.kept.clone()));
-        let value = restore::encode(&unit.kept);
+        let value = restore::encode_unit(unit);
         let key = restore::unit_record_key(key);
         self.actions.push_back(Action::Put(Record { key, value, durable: true }));
     }

@@ -15,6 +15,7 @@ use crate::sim::scenario::{End, Entry, What};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 
 /// The zones of a machine whose own is UTC: what a simulation shows must not depend on where it
@@ -39,7 +40,9 @@ const COUNTED: [(Reason, &str); 5] = [
 
 /// Standard output.
 pub(super) struct Screen {
-    out: BufWriter<anstream::AutoStream<io::StdoutLock<'static>>>,
+    out: BufWriter<io::StdoutLock<'static>>,
+    /// Nobody wants colours.
+    plain: bool,
     from: Wall,
     /// The day of the last line.
     day: Option<Date>,
@@ -48,12 +51,28 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn new(from: Wall) -> Screen {
-        let out = BufWriter::new(anstream::stdout().lock());
-        Screen { out, from, day: None, counts: BTreeMap::new() }
+        let stdout = io::stdout();
+        let plain = anstream::AutoStream::choice(&stdout) == anstream::ColorChoice::Never;
+        let out = BufWriter::new(stdout.lock());
+        Screen { out, plain, from, day: None, counts: BTreeMap::new() }
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+
+    /// Prints a text, without colours if nobody wants them. Few texts have any, and to look for
+    /// that is quick.
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        if !self.plain {
+            return self.out.write_fmt(text);
+        }
+        let text = text.to_string();
+        if text.contains('\u{1b}') {
+            write!(self.out, "{}", anstream::adapter::strip_str(&text))
+        } else {
+            self.out.write_all(text.as_bytes())
+        }
     }
 
     /// One event a line; what is no event of the daemon is left out, but a refusal is told aside.
@@ -85,20 +104,20 @@ impl Screen {
             What::Event(report) => self.event(&clock, report),
             What::Command(words) => {
                 let typed = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
-                writeln!(self.out, "{clock}  {bold}$ wsup ctl {typed}{bold:#}")
+                writeln!(self, "{clock}  {bold}$ wsup ctl {typed}{bold:#}")
             }
-            What::Answer(text) => writeln!(self.out, "{clock}    {text}"),
-            What::Refusal(why) => writeln!(self.out, "{clock}    {red}refused:{red:#} {why}"),
+            What::Answer(text) => writeln!(self, "{clock}    {text}"),
+            What::Refusal(why) => writeln!(self, "{clock}    {red}refused:{red:#} {why}"),
             What::Units(dir) => {
-                writeln!(self.out, "{clock}  {bold}# the unit files are those of {dir}{bold:#}")
+                writeln!(self, "{clock}  {bold}# the unit files are those of {dir}{bold:#}")
             }
             What::Killed(away) => writeln!(
-                self.out,
+                self,
                 "{clock}  {bold}# the daemon is killed; it is back in {away}{bold:#}"
             ),
-            What::Stopping => writeln!(self.out, "{clock}  {bold}# the daemon is stopped{bold:#}"),
+            What::Stopping => writeln!(self, "{clock}  {bold}# the daemon is stopped{bold:#}"),
             What::Stopped(away) => writeln!(
-                self.out,
+                self,
                 "{clock}  {bold}# the daemon has ended; it is back in {away}{bold:#}"
             ),
         }
@@ -120,7 +139,7 @@ impl Screen {
         let reason = report.reason.as_str();
         let message = report.message.replace(['\n', '\r', '\t'], " ");
         let line = format!("{clock}  {style}{reason:<19}{style:#}  {object:<27}  {message}");
-        writeln!(self.out, "{}", line.trim_end())
+        writeln!(self, "{}", line.trim_end())
     }
 
     /// The time of day, and a heading where a day begins.
@@ -128,10 +147,10 @@ impl Screen {
         let shown = time(at).to_zoned(TimeZone::UTC);
         if self.day != Some(shown.date()) {
             if self.day.is_some() {
-                writeln!(self.out)?;
+                writeln!(self)?;
             }
             self.day = Some(shown.date());
-            writeln!(self.out, "{} UTC", shown.strftime("%A, %Y-%m-%d"))?;
+            writeln!(self, "{} UTC", shown.strftime("%A, %Y-%m-%d"))?;
         }
         let millis = shown.subsec_nanosecond() / 1_000_000;
         let millis = if millis == 0 { "    ".to_owned() } else { format!(".{millis:03}") };
@@ -143,11 +162,11 @@ impl Screen {
         let at = time(end.at);
         let shown = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string();
         if self.day.is_some() {
-            writeln!(self.out)?;
+            writeln!(self)?;
         }
-        writeln!(self.out, "At {shown} UTC, after {}:", end.at.since(self.from))?;
+        writeln!(self, "At {shown} UTC, after {}:", end.at.since(self.from))?;
         if !end.daemon {
-            return writeln!(self.out, "no daemon runs");
+            return writeln!(self, "no daemon runs");
         }
         let mut table = Table::new(&["NAME", "STATE", "READY", "REV", "INFO"]);
         for view in end.units.iter().filter(|view| view.owner.is_none()) {
@@ -168,8 +187,8 @@ impl Screen {
             ]);
         }
         if end.units.is_empty() {
-            return writeln!(self.out, "no units");
+            return writeln!(self, "no units");
         }
-        write!(self.out, "{}", table.render())
+        write!(self, "{}", table.render())
     }
 }

@@ -198,3 +198,25 @@ fn an_edited_definition_begins_afresh() {
         assert_eq!(bench.living.len(), 1, "{source}");
     }
 }
+
+/// The text of a file's spec is kept and put into each record of its unit.
+#[test]
+fn a_record_is_what_would_be_written_of_the_whole() {
+    let mut bench = Bench::new();
+    bench.apply(vec![deployment("api", 2), job("migrate"), cronjob("tick", "@every 10s")]);
+    let write = |bench: &mut Bench| {
+        for unit in bench.core.units.values_mut() {
+            let whole = restore::encode(&unit.kept);
+            assert_eq!(restore::encode_unit(unit), whole, "{}", unit.kept.file.key);
+        }
+    };
+    write(&mut bench);
+    bench.pass(15);
+    bench.ask(Request::Scale(key(Kind::Deployment, "api"), 3)).unwrap();
+    bench.ask(Request::Suspend(key(Kind::CronJob, "tick"))).unwrap();
+    write(&mut bench);
+    bench.apply(vec![with_env(deployment("api", 2), "1"), cronjob("tick", "@every 20s")]);
+    write(&mut bench);
+    bench.reborn(true);
+    write(&mut bench);
+}

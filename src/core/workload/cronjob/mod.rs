@@ -23,7 +23,7 @@ mod tests;
 
 use super::{Context, Counts, Intent, Mode, NewJob, Note, Outcome, Status};
 use crate::core::report::{Field, Reason};
-use crate::core::schedule::{SEARCH_YEARS, Schedule, Zones};
+use crate::core::schedule::{SEARCH_YEARS, Schedule, ScheduleError, Zones};
 use crate::core::spec::{ConcurrencyPolicy, CronJobSpec};
 use crate::core::time::{Millis, Wall};
 use jiff::tz::TimeZone;
@@ -63,6 +63,35 @@ pub struct State {
     /// How many of its jobs are not finished; computed anew at each step.
     #[serde(skip)]
     active: u32,
+    /// The schedule as it was read last.
+    #[serde(skip)]
+    read: Read,
+}
+
+/// A schedule that was read, so that it is not read again at each look. It follows from the spec
+/// and is no part of what is remembered: two states differ in nothing if they differ in it.
+#[derive(Clone, Debug, Default)]
+struct Read(Option<Arc<Schedule>>);
+
+impl PartialEq for Read {
+    fn eq(&self, _: &Read) -> bool {
+        true
+    }
+}
+
+impl Eq for Read {}
+
+impl Read {
+    fn schedule(&mut self, source: &str) -> Result<Arc<Schedule>, ScheduleError> {
+        match &self.0 {
+            Some(read) if read.source() == source => Ok(Arc::clone(read)),
+            Some(_) | None => {
+                let schedule = Arc::new(Schedule::parse(source)?);
+                self.0 = Some(Arc::clone(&schedule));
+                Ok(schedule)
+            }
+        }
+    }
 }
 
 impl State {
@@ -147,7 +176,7 @@ pub fn reconcile(
         Mode::Stopped => return out,
         Mode::Run => {}
     }
-    match understand(spec, zones) {
+    match understand(spec, &mut state.read, zones) {
         Err(complaint) => complain(state, Some(complaint), &mut out),
         Ok(_) if spec.suspend => complain(state, None, &mut out),
         Ok((schedule, zone)) => {
@@ -172,12 +201,17 @@ fn complain(state: &mut State, complaint: Option<String>, out: &mut Outcome) {
 }
 
 /// The schedule and its zone, or why it cannot be followed.
-fn understand(spec: &CronJobSpec, zones: &dyn Zones) -> Result<(Schedule, TimeZone), String> {
+fn understand(
+    spec: &CronJobSpec,
+    read: &mut Read,
+    zones: &dyn Zones,
+) -> Result<(Arc<Schedule>, TimeZone), String> {
     let zone = zones.zone(spec.time_zone.as_deref()).ok_or_else(|| match &spec.time_zone {
         Some(name) => format!("unknown time zone `{name}`: nothing is started"),
         None => "the machine's time zone cannot be told: nothing is started".to_owned(),
     })?;
-    let schedule = Schedule::parse(&spec.schedule)
+    let schedule = read
+        .schedule(&spec.schedule)
         .map_err(|error| format!("the schedule cannot be read: {error}"))?;
     Ok((schedule, zone))
 }
@@ -199,7 +233,7 @@ struct Sync<'a> {
     context: &'a Context<'a>,
     jobs: &'a [ObservedJob],
     created: Wall,
-    schedule: Schedule,
+    schedule: Arc<Schedule>,
     zone: TimeZone,
     delay: Millis,
 }

@@ -689,7 +689,7 @@ fn names_of_the_jobs() {
             context: &context,
             jobs: &[],
             created: wall(slot),
-            schedule: Schedule::parse(schedule).unwrap(),
+            schedule: Arc::new(Schedule::parse(schedule).unwrap()),
             zone: TimeZone::UTC,
             delay: Millis::ZERO,
         };
