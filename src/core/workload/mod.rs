@@ -283,6 +283,19 @@ impl Outcome {
     }
 }
 
+/// A part of a controller's state that it computes anew at each step: no part of what is
+/// remembered, so two states that differ only in it are equal, and nothing is stored for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Computed<T>(pub(crate) T);
+
+impl<T> PartialEq for Computed<T> {
+    fn eq(&self, _: &Computed<T>) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Computed<T> {}
+
 /// The counts that `ctl get` shows (the contract's fields).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

@@ -21,7 +21,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use super::{Context, Counts, Intent, Mode, NewJob, Note, Outcome, Status};
+use super::{Computed, Context, Counts, Intent, Mode, NewJob, Note, Outcome, Status};
 use crate::core::report::{Field, Reason};
 use crate::core::schedule::{SEARCH_YEARS, Schedule, ScheduleError, Zones};
 use crate::core::spec::{ConcurrencyPolicy, CronJobSpec};
@@ -62,24 +62,15 @@ pub struct State {
     next_schedule: Option<Wall>,
     /// How many of its jobs are not finished; computed anew at each step.
     #[serde(skip)]
-    active: u32,
+    active: Computed<u32>,
     /// The schedule as it was read last.
     #[serde(skip)]
-    read: Read,
+    read: Computed<Read>,
 }
 
-/// A schedule that was read, so that it is not read again at each look. It follows from the spec
-/// and is no part of what is remembered: two states differ in nothing if they differ in it.
+/// A schedule that was read, so that it is not read again at each look.
 #[derive(Clone, Debug, Default)]
 struct Read(Option<Arc<Schedule>>);
-
-impl PartialEq for Read {
-    fn eq(&self, _: &Read) -> bool {
-        true
-    }
-}
-
-impl Eq for Read {}
 
 impl Read {
     fn schedule(&mut self, source: &str) -> Result<Arc<Schedule>, ScheduleError> {
@@ -97,7 +88,7 @@ impl Read {
 impl State {
     /// What is shown to the outside.
     pub fn status(&self) -> Status {
-        Status { counts: Counts { current: self.active, ..Counts::default() }, ..Status::default() }
+        Status { counts: Counts { current: self.active.0, ..Counts::default() }, ..Status::default() }
     }
 
     /// The slot started last.
@@ -113,7 +104,7 @@ impl State {
 
     /// How many of its jobs are not finished.
     pub fn active(&self) -> u32 {
-        self.active
+        self.active.0
     }
 
     /// Slots after this instant are still to be started.
@@ -162,8 +153,8 @@ pub fn reconcile(
     zones: &dyn Zones,
 ) -> Outcome {
     let mut out = Outcome::default();
-    state.active =
-        u32::try_from(jobs.iter().filter(|job| job.active()).count()).unwrap_or(u32::MAX);
+    let active = jobs.iter().filter(|job| job.active()).count();
+    state.active = Computed(u32::try_from(active).unwrap_or(u32::MAX));
     state.next_schedule = None;
     match context.mode {
         Mode::Deleting => {
@@ -176,7 +167,7 @@ pub fn reconcile(
         Mode::Stopped => return out,
         Mode::Run => {}
     }
-    match understand(spec, &mut state.read, zones) {
+    match understand(spec, &mut state.read.0, zones) {
         Err(complaint) => complain(state, Some(complaint), &mut out),
         Ok(_) if spec.suspend => complain(state, None, &mut out),
         Ok((schedule, zone)) => {

@@ -27,7 +27,7 @@ pub use indexes::Indexes;
 
 use super::conditions::{Conditions, Truth};
 use super::{
-    BURST, Context, Counts, HistoryEntry, Intent, Mode, Note, Observed, Outcome, Phase, SetId,
+    BURST, Computed, Context, Counts, HistoryEntry, Intent, Mode, Note, Observed, Outcome, Phase, SetId,
     Status,
 };
 use crate::core::report::{Field, Reason};
@@ -87,7 +87,7 @@ pub struct State {
     completed: Option<Wall>,
     /// What is shown; computed anew at each step.
     #[serde(skip)]
-    counts: Counts,
+    counts: Computed<Counts>,
 }
 
 impl State {
@@ -104,7 +104,7 @@ impl State {
     /// What is shown to the outside.
     pub fn status(&self) -> Status {
         Status {
-            counts: self.counts.clone(),
+            counts: self.counts.0.clone(),
             revision: u64::from(self.run),
             conditions: self.conditions.0.clone(),
             rolled_out: false,
@@ -141,7 +141,7 @@ impl State {
 
     /// How many instances there are that have not ended and are not on their way out.
     pub fn active(&self) -> u32 {
-        self.counts.current
+        self.counts.0.current
     }
 
     /// How many runs succeeded; of an indexed job, how many indexes.
@@ -229,7 +229,7 @@ pub fn reconcile(
     if state.finished().is_some() {
         expire(spec, context, state, &mut out);
     }
-    state.counts = shown(spec, state, observed);
+    state.counts = Computed(shown(spec, state, observed));
     out
 }
 
