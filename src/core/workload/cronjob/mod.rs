@@ -88,7 +88,10 @@ impl Read {
 impl State {
     /// What is shown to the outside.
     pub fn status(&self) -> Status {
-        Status { counts: Counts { current: self.active.0, ..Counts::default() }, ..Status::default() }
+        Status {
+            counts: Counts { current: self.active.0, ..Counts::default() },
+            ..Status::default()
+        }
     }
 
     /// The slot started last.

@@ -27,8 +27,8 @@ pub use indexes::Indexes;
 
 use super::conditions::{Conditions, Truth};
 use super::{
-    BURST, Computed, Context, Counts, HistoryEntry, Intent, Mode, Note, Observed, Outcome, Phase, SetId,
-    Status,
+    BURST, Computed, Context, Counts, HistoryEntry, Intent, Mode, Note, Observed, Outcome, Phase,
+    SetId, Status,
 };
 use crate::core::report::{Field, Reason};
 use crate::core::spec::{InstanceTemplate, JobSpec, RestartPolicy, SuccessRule};
