@@ -117,14 +117,18 @@ const UNSAFE: &[&str] = &["src/runner/sys", "src/runner/spawn"];
 /// number may go up only: whoever adds rows raises it.
 const ROWS: &[(&str, usize)] = &[
     ("src/api/server/rollout_tests.rs", 15),
-    ("src/core/tests/rollout.rs", 51),
+    ("src/core/instance/", 131),
+    ("src/core/schedule/", 230),
+    ("src/core/tests/", 73),
+    ("src/core/workload/cronjob/", 120),
     ("src/core/workload/conditions_tests.rs", 11),
     ("src/core/workload/daemonset/", 88),
     ("src/core/workload/deployment/", 207),
     ("src/core/workload/history_tests.rs", 38),
+    ("src/core/workload/job/", 231),
     ("src/core/workload/replicaset/", 37),
     ("src/core/workload/statefulset/", 134),
-    ("src/unit/lower/", 86),
+    ("src/unit/lower/", 152),
 ];
 
 /// Fails with all breaches of a rule, one a line.

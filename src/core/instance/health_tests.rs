@@ -9,6 +9,7 @@ use crate::core::action::Hook;
 use crate::core::event::Exit;
 use crate::core::report::Reason;
 use crate::core::spec::{ProbeHandler, ProbeSpec, RestartPolicy};
+use crate::core::table::{Rule, by};
 use crate::core::time::{Millis, Now};
 use std::sync::Arc;
 
@@ -142,22 +143,22 @@ fn lives() {
     assert_eq!(grace, 30_000, "the rows below say so");
     // The rule, what the template has, the restart policy; then what happens, each with what
     // comes of it.
-    type Row = (&'static str, &'static str, RestartPolicy, &'static [(&'static str, &'static str)]);
+    type Row = (Rule, &'static str, RestartPolicy, &'static [(&'static str, &'static str)]);
     let rows: &[Row] = &[
         (
-            "prober/prober_manager.go UpdatePodStatus: no probe, ready once started",
+            by("prober_manager.go UpdatePodStatus", "no probe, ready once started"),
             "",
             Always,
             &[("begin", "spawn starting"), ("spawned", "ready")],
         ),
         (
-            "prober/worker.go: not ready before the first success",
+            by("prober/worker.go", "not ready before the first success"),
             "r",
             Always,
             &[("begin", "spawn starting"), ("spawned", "R? running"), ("R+", "ready")],
         ),
         (
-            "prober/worker.go doProbe: below the threshold it is not ready, and told why",
+            by("prober/worker.go doProbe", "below the threshold it is not ready, and told why"),
             "r",
             Always,
             &[
@@ -173,7 +174,7 @@ fn lives() {
             ],
         ),
         (
-            "prober/worker.go doProbe: an error of the prober changes nothing",
+            by("prober/worker.go doProbe", "an error of the prober changes nothing"),
             "r",
             Always,
             &[
@@ -185,7 +186,7 @@ fn lives() {
             ],
         ),
         (
-            "prober/worker.go doProbe: the startup probe gates the others",
+            by("prober/worker.go doProbe", "the startup probe gates the others"),
             "url",
             Always,
             &[
@@ -198,13 +199,16 @@ fn lives() {
             ],
         ),
         (
-            "prober/worker.go doProbe: without a readiness probe started is ready",
+            by("prober/worker.go doProbe", "without a readiness probe started is ready"),
             "u",
             Always,
             &[("begin", "spawn starting"), ("spawned", "U? running"), ("U+", "ready")],
         ),
         (
-            "kuberuntime_manager.go computePodActions: startup failed, killed and started again",
+            by(
+                "kuberuntime_manager.go computePodActions",
+                "startup failed, killed and started again",
+            ),
             "u",
             Always,
             &[
@@ -218,7 +222,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_manager.go computePodActions: liveness failed, back-off like any other end",
+            by(
+                "kuberuntime_manager.go computePodActions",
+                "liveness failed, back-off like any other end",
+            ),
             "l",
             Always,
             &[
@@ -236,7 +243,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go killContainer: liveness failed, pre_stop runs as well",
+            by("kuberuntime_container.go killContainer", "liveness failed, pre_stop runs as well"),
             "ls",
             Always,
             &[
@@ -250,7 +257,7 @@ fn lives() {
             ],
         ),
         (
-            "container/helpers.go ShouldContainerBeRestarted: liveness failed, never restarted",
+            by("kubelet/helpers.go ShouldContainerBeRestarted", "liveness failed, never restarted"),
             "l",
             Never,
             &[
@@ -263,7 +270,10 @@ fn lives() {
             ],
         ),
         (
-            "container/helpers.go ShouldContainerBeRestarted: liveness failed, exit 0 on the signal",
+            by(
+                "kubelet/helpers.go ShouldContainerBeRestarted",
+                "liveness failed, exit 0 on the signal",
+            ),
             "l",
             OnFailure,
             &[
@@ -276,7 +286,7 @@ fn lives() {
             ],
         ),
         (
-            "wsup: a wish that comes while it is killed for its liveness counts for more",
+            by("wsup", "a wish that comes while it is killed for its liveness counts for more"),
             "l",
             Always,
             &[
@@ -290,7 +300,7 @@ fn lives() {
             ],
         ),
         (
-            "wsup: while it stops nothing is asked and it is not ready",
+            by("wsup", "while it stops nothing is asked and it is not ready"),
             "rl",
             Always,
             &[
@@ -304,7 +314,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go startContainer: not running before post_start has returned",
+            by(
+                "kuberuntime_container.go startContainer",
+                "not running before post_start has returned",
+            ),
             "pr",
             Always,
             &[
@@ -316,13 +329,16 @@ fn lives() {
             ],
         ),
         (
-            "lifecycle/handlers.go: post_start without probes, ready when it has returned",
+            by("lifecycle/handlers.go", "post_start without probes, ready when it has returned"),
             "p",
             Always,
             &[("begin", "spawn starting"), ("spawned", "post? post-start"), ("post+", "ready")],
         ),
         (
-            "kuberuntime_container.go startContainer: post_start fails, killed, policy applies",
+            by(
+                "kuberuntime_container.go startContainer",
+                "post_start fails, killed, policy applies",
+            ),
             "p",
             Always,
             &[
@@ -333,7 +349,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go startContainer: post_start fails, never restarted",
+            by("kuberuntime_container.go startContainer", "post_start fails, never restarted"),
             "p",
             Never,
             &[
@@ -344,7 +360,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go killContainer: after a failed post_start pre_stop runs",
+            by("kuberuntime_container.go killContainer", "after a failed post_start pre_stop runs"),
             "ps",
             Always,
             &[
@@ -355,7 +371,7 @@ fn lives() {
             ],
         ),
         (
-            "wsup: a post_start that hangs fails after ten minutes",
+            by("wsup", "a post_start that hangs fails after ten minutes"),
             "p",
             Always,
             &[
@@ -366,7 +382,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go startContainer: it ends while post_start runs",
+            by("kuberuntime_container.go startContainer", "it ends while post_start runs"),
             "p",
             Always,
             &[
@@ -377,7 +393,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go killContainer: pre_stop, then the signal",
+            by("kuberuntime_container.go killContainer", "pre_stop, then the signal"),
             "s",
             Always,
             &[
@@ -389,7 +405,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go killContainer: whole seconds of pre_stop are subtracted",
+            by(
+                "kuberuntime_container.go killContainer",
+                "whole seconds of pre_stop are subtracted",
+            ),
             "s",
             Always,
             &[
@@ -401,7 +420,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go minimumGracePeriodInSeconds: at least two seconds are left",
+            by(
+                "kuberuntime_container.go minimumGracePeriodInSeconds",
+                "at least two seconds are left",
+            ),
             "s",
             Always,
             &[
@@ -413,7 +435,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go minimumGracePeriodInSeconds: also of a grace of one second",
+            by(
+                "kuberuntime_container.go minimumGracePeriodInSeconds",
+                "also of a grace of one second",
+            ),
             "s1",
             Always,
             &[
@@ -424,7 +449,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go executePreStopHook: given up at the end of the grace period",
+            by(
+                "kuberuntime_container.go executePreStopHook",
+                "given up at the end of the grace period",
+            ),
             "s",
             Always,
             &[
@@ -437,7 +465,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go executePreStopHook: a failure is only reported",
+            by("kuberuntime_container.go executePreStopHook", "a failure is only reported"),
             "s",
             Always,
             &[
@@ -448,7 +476,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go killContainer: no pre_stop without a grace period",
+            by("kuberuntime_container.go killContainer", "no pre_stop without a grace period"),
             "s0",
             Always,
             &[
@@ -459,7 +487,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go killContainer: it ends by itself while pre_stop runs",
+            by("kuberuntime_container.go killContainer", "it ends by itself while pre_stop runs"),
             "s",
             Always,
             &[
@@ -470,13 +498,13 @@ fn lives() {
             ],
         ),
         (
-            "lifecycle hooks page: no pre_stop when it ended by itself",
+            by("docs/lifecycle-hooks", "no pre_stop when it ended by itself"),
             "s",
             Always,
             &[("begin", "spawn starting"), ("spawned", "ready"), ("exit1", "spawn starting")],
         ),
         (
-            "kuberuntime_container.go killContainer: pre_stop on a restart by an operator",
+            by("kuberuntime_container.go killContainer", "pre_stop on a restart by an operator"),
             "s",
             Always,
             &[
@@ -488,7 +516,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go killContainer: before a program that has not begun, no hook",
+            by(
+                "kuberuntime_container.go killContainer",
+                "before a program that has not begun, no hook",
+            ),
             "s",
             Always,
             &[
@@ -498,7 +529,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go computeInitContainerActions: in order, then the program",
+            by(
+                "kuberuntime_container.go computeInitContainerActions",
+                "in order, then the program",
+            ),
             "ii",
             Always,
             &[
@@ -511,7 +545,10 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go computeInitContainerActions: init steps have no probes or hooks",
+            by(
+                "kuberuntime_container.go computeInitContainerActions",
+                "init steps have no probes or hooks",
+            ),
             "ipsrl",
             Always,
             &[
@@ -521,13 +558,19 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go computeInitContainerActions: Never, a failure fails the whole",
+            by(
+                "kuberuntime_container.go computeInitContainerActions",
+                "Never, a failure fails the whole",
+            ),
             "i",
             Never,
             &[("begin", "spawn-init0 starting"), ("spawned", "init"), ("exit1", "failed")],
         ),
         (
-            "kuberuntime_container.go computeInitContainerActions: OnFailure, tried with back-off",
+            by(
+                "kuberuntime_container.go computeInitContainerActions",
+                "OnFailure, tried with back-off",
+            ),
             "i",
             OnFailure,
             &[
@@ -540,7 +583,7 @@ fn lives() {
             ],
         ),
         (
-            "kuberuntime_container.go computeInitContainerActions: Always acts as OnFailure",
+            by("kuberuntime_container.go computeInitContainerActions", "Always acts as OnFailure"),
             "i",
             Always,
             &[
@@ -552,7 +595,7 @@ fn lives() {
             ],
         ),
         (
-            "init containers page: not run again when the program is started again in place",
+            by("docs/init-containers", "not run again when the program is started again in place"),
             "i",
             Always,
             &[
@@ -567,7 +610,7 @@ fn lives() {
             ],
         ),
         (
-            "wsup: an operator's restart begins anew, init steps included",
+            by("wsup", "an operator's restart begins anew, init steps included"),
             "i",
             Always,
             &[
@@ -580,7 +623,7 @@ fn lives() {
             ],
         ),
         (
-            "wsup: stopped by an operator, it rests after its pre_stop",
+            by("wsup", "stopped by an operator, it rests after its pre_stop"),
             "s",
             Always,
             &[
