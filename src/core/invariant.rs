@@ -24,8 +24,12 @@ fn indexes_agree(core: &Core) -> Result<(), String> {
         let Some(unit) = core.units.get(&instance.unit) else {
             return Err(format!("{} belongs to no unit", instance.name));
         };
-        if !unit.instances.contains(slot) {
-            return Err(format!("{} is not known to its unit", instance.name));
+        match unit.instances.find(*slot) {
+            None => return Err(format!("{} is not known to its unit", instance.name)),
+            Some(seen) if *seen != instance.observed() => {
+                return Err(format!("{} is not as its controller sees it", instance.name));
+            }
+            Some(_) => {}
         }
         if !core.names.get(&instance.name).is_some_and(|slots| slots.contains(slot)) {
             return Err(format!("{} cannot be found by name", instance.name));
@@ -35,8 +39,11 @@ fn indexes_agree(core: &Core) -> Result<(), String> {
         if !fits(key, &unit.kept.memory) {
             return Err(format!("{key} has another kind's memory"));
         }
-        if let Some(slot) = unit.instances.iter().find(|slot| !core.instances.contains_key(slot)) {
+        if let Some(slot) = unit.instances.slots().find(|slot| !core.instances.contains_key(slot)) {
             return Err(format!("{key} knows of instance {slot}, which is not there"));
+        }
+        if unit.instances != unit.instances.iter().cloned().collect() {
+            return Err(format!("{key} counts its instances wrongly"));
         }
         for job in &unit.jobs {
             if core.units.get(job).is_none_or(|j| j.kept.owner.as_ref() != Some(key)) {

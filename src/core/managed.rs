@@ -8,6 +8,7 @@ use super::event::UnitsRead;
 use super::id::{Kind, UnitKey};
 use super::spec::{InstanceTemplate, UnitSpec, WorkloadSpec};
 use super::time::{Mono, Wall};
+use super::workload::observations::Observations;
 use super::workload::{
     HistoryEntry, SetId, Status, cronjob, daemonset, deployment, job, statefulset,
 };
@@ -234,8 +235,8 @@ pub struct Unit {
     pub invalid: Option<String>,
     /// What is to be made under this identity once this one is gone.
     pub successor: Option<UnitSpec>,
-    /// Its instances.
-    pub instances: BTreeSet<u64>,
+    /// Its instances as its controller sees them.
+    pub instances: Observations,
     /// Cronjob: its jobs.
     pub jobs: BTreeSet<UnitKey>,
     /// Daemonset: the nodes that are there; `None`: not told yet.
@@ -273,7 +274,7 @@ impl Unit {
             spec,
             invalid: None,
             successor: None,
-            instances: BTreeSet::new(),
+            instances: Observations::default(),
             jobs: BTreeSet::new(),
             nodes: None,
             recheck: None,

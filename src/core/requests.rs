@@ -62,12 +62,12 @@ impl Core {
     }
 
     pub(super) fn slots_of_unit(&self, unit: &Unit) -> Vec<u64> {
-        let own = unit.instances.iter().copied();
+        let own = unit.instances.slots();
         let of_jobs = unit
             .jobs
             .iter()
             .filter_map(|job| self.units.get(job))
-            .flat_map(|job| job.instances.iter().copied());
+            .flat_map(|job| job.instances.slots());
         own.chain(of_jobs).collect()
     }
 

@@ -202,7 +202,7 @@ impl Core {
         };
         let template = unit.kept.memory.template_of(stored.set).unwrap_or(&unit.spec.template);
         let instance = stored.into_instance(Arc::clone(template));
-        unit.instances.insert(slot);
+        unit.instances.insert(instance.observed());
         self.names.entry(instance.name.clone()).or_default().insert(slot);
         self.timers.set(Timer::Instance(slot), instance.deadline());
         self.instances.insert(slot, instance);
@@ -284,6 +284,7 @@ impl Core {
 
     fn begin_again(&mut self, now: Now, slot: u64) {
         let Some(instance) = self.instances.get_mut(&slot) else { return };
+        // `step` looks at it again.
         instance.state = State::Pending { why: super::instance::Waiting::New };
         let input = if instance.leaving { Input::Leave } else { Input::Begin };
         self.step(now, slot, input);

@@ -119,24 +119,24 @@ impl Core {
 
     fn reconcile(&mut self, now: Now, key: &UnitKey) -> Option<Outcome> {
         let mode = self.mode_of(self.units.get(key)?);
-        let observed = self.observe(key);
         let jobs = self.observe_jobs(key);
         let zones = Arc::clone(&self.config.zones);
         let unit = self.units.get_mut(key)?;
+        let observed = &unit.instances;
         let spec = Arc::clone(&unit.spec);
         let context = Context { name: key.name.as_str(), template: &spec.template, mode, now };
         let outcome = match (&spec.workload, &mut unit.kept.memory) {
             (WorkloadSpec::Deployment(spec), Memory::Deployment(state)) => {
-                deployment::reconcile(spec, &context, state, &observed)
+                deployment::reconcile(spec, &context, state, observed)
             }
             (WorkloadSpec::StatefulSet(spec), Memory::StatefulSet(state)) => {
-                statefulset::reconcile(spec, &context, state, &observed)
+                statefulset::reconcile(spec, &context, state, observed)
             }
             (WorkloadSpec::DaemonSet(spec), Memory::DaemonSet(state)) => match &unit.nodes {
-                Some(nodes) => daemonset::reconcile(spec, &context, state, &observed, nodes),
+                Some(nodes) => daemonset::reconcile(spec, &context, state, observed, nodes),
                 // Until the nodes are known nothing is missing and nothing is too many.
                 None if mode == Mode::Run => Outcome::default(),
-                None => daemonset::reconcile(spec, &context, state, &observed, &BTreeMap::new()),
+                None => daemonset::reconcile(spec, &context, state, observed, &BTreeMap::new()),
             },
             (WorkloadSpec::Job(spec), Memory::Job(state)) => {
                 let busy = observed.iter().any(|o| o.active() || o.terminating);
@@ -148,7 +148,7 @@ impl Core {
                     self.dirty.insert(key.clone());
                     return Some(forget_all(&observed));
                 }
-                job::reconcile(spec, &context, state, &observed)
+                job::reconcile(spec, &context, state, observed)
             }
             (WorkloadSpec::CronJob(spec), Memory::CronJob(state)) => {
                 cronjob::reconcile(spec, &context, state, &jobs, unit.kept.created, &*zones)
@@ -167,11 +167,6 @@ impl Core {
             }
         };
         Some(outcome)
-    }
-
-    fn observe(&self, key: &UnitKey) -> Vec<Observed> {
-        let Some(unit) = self.units.get(key) else { return Vec::new() };
-        unit.instances.iter().filter_map(|slot| self.instances.get(slot)).map(seen).collect()
     }
 
     fn observe_jobs(&self, key: &UnitKey) -> Vec<ObservedJob> {
@@ -274,7 +269,7 @@ impl Core {
             held: false,
             state: State::Pending { why: super::instance::Waiting::New },
         };
-        unit.instances.insert(slot);
+        unit.instances.insert(instance.observed());
         self.next_slot = self.next_slot.wrapping_add(1);
         self.names.entry(name.clone()).or_default().insert(slot);
         self.instances.insert(slot, instance);
@@ -372,6 +367,9 @@ impl Core {
         // controller's nor the store's.
         if before.is_none() || before != instance.standing() {
             self.changed.insert(slot);
+            if let Some(owner) = self.units.get_mut(&unit) {
+                owner.instances.update(slot, |seen| instance.show(seen));
+            }
             self.dirty.insert(unit.clone());
         }
         for effect in effects {
@@ -407,7 +405,7 @@ impl Core {
         if let (WorkloadSpec::Job(spec), Memory::Job(state)) =
             (&spec.workload, &mut unit.kept.memory)
         {
-            let mut ended = seen(instance);
+            let mut ended = instance.observed();
             let success = ended.exit.is_some_and(Exit::is_success);
             ended.phase = if success { Phase::Succeeded } else { Phase::Failed };
             job::ended_leaving(spec, state, &ended, now);
@@ -472,7 +470,7 @@ impl Core {
             }
         }
         if let Some(unit) = self.units.get_mut(&instance.unit) {
-            unit.instances.remove(&slot);
+            unit.instances.remove(slot);
         }
         let key = restore::instance_record_key(slot);
         self.actions.push_back(Action::Drop { key, durable: false });
@@ -530,24 +528,6 @@ impl Core {
             let key = restore::instance_record_key(slot);
             self.actions.push_back(Action::Put(Record { key, value, durable: false }));
         }
-    }
-}
-
-/// An instance as controllers see it.
-fn seen(instance: &Instance) -> Observed {
-    Observed {
-        slot: instance.slot,
-        name: instance.name.clone(),
-        set: instance.set,
-        identity: instance.identity.clone(),
-        phase: instance.phase(),
-        ready_since: instance.ready_since(),
-        terminating: instance.leaving,
-        created: instance.created.mono,
-        restarts: instance.restarts,
-        exit: instance.last_end.map(|end| end.exit),
-        ended: instance.last_end.map(|end| end.at),
-        start_failure: instance.last_failure.clone(),
     }
 }
 

@@ -46,18 +46,15 @@ impl Core {
 
     /// All instances, by unit and age.
     pub fn instances(&self) -> Vec<InstanceView> {
-        self.units
-            .values()
-            .flat_map(|unit| self.views_of(unit, unit.instances.iter().copied()))
-            .collect()
+        self.units.values().flat_map(|unit| self.views_of(unit, unit.instances.slots())).collect()
     }
 
     /// The instances of one unit; of a cronjob, those of its jobs.
     pub fn instances_of(&self, key: &UnitKey) -> Vec<InstanceView> {
         let Some(unit) = self.units.get(key) else { return Vec::new() };
-        let mut views = self.views_of(unit, unit.instances.iter().copied());
+        let mut views = self.views_of(unit, unit.instances.slots());
         for job in unit.jobs.iter().filter_map(|job| self.units.get(job)) {
-            views.extend(self.views_of(job, job.instances.iter().copied()));
+            views.extend(self.views_of(job, job.instances.slots()));
         }
         views
     }

@@ -10,6 +10,7 @@
 mod health;
 #[cfg(test)]
 mod health_tests;
+mod observed;
 pub mod probe;
 #[cfg(test)]
 mod probe_tests;

@@ -14,6 +14,7 @@ pub mod daemonset;
 pub mod deployment;
 pub mod history;
 pub mod job;
+pub mod observations;
 pub mod replicaset;
 pub mod statefulset;
 

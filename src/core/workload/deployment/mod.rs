@@ -9,7 +9,8 @@ mod rollout;
 
 use super::conditions::{Conditions, Truth};
 use super::history::{same, started, store};
-use super::replicaset::{self, Recorded, ReplicaSet, Tally, tally};
+use super::observations::Observations;
+use super::replicaset::{self, Recorded, ReplicaSet, Tally};
 use super::{Context, Counts, HistoryEntry, Mode, Observed, Outcome, SetId, Status};
 use crate::core::id::Revision;
 use crate::core::spec::{DeploymentSpec, InstanceTemplate};
@@ -91,7 +92,7 @@ struct Sync<'a> {
     spec: &'a DeploymentSpec,
     context: &'a Context<'a>,
     state: &'a mut State,
-    observed: &'a [Observed],
+    observed: &'a Observations,
     tallies: BTreeMap<SetId, Tally>,
     bounds: Bounds,
     outcome: Outcome,
@@ -102,9 +103,9 @@ pub fn reconcile(
     spec: &DeploymentSpec,
     context: &Context<'_>,
     state: &mut State,
-    observed: &[Observed],
+    observed: &Observations,
 ) -> Outcome {
-    let tallies = tally(observed, spec.min_ready, context.now.mono);
+    let tallies = observed.tallies(spec.min_ready, context.now.mono);
     for set in &mut state.sets {
         set.instances = tallies.get(&set.id()).map_or(0, |t| t.active);
     }
@@ -141,17 +142,15 @@ impl Sync<'_> {
         };
         self.update_status(new, estimate);
         self.sync_sets();
-        for one in self.observed.iter().filter(|one| one.active()) {
-            if let Some(at) = one.available_at(self.spec.min_ready, self.context.now.mono) {
-                self.outcome.recheck_at(at);
-            }
+        if let Some(at) = self.observed.next_available(self.spec.min_ready, self.context.now.mono) {
+            self.outcome.recheck_at(at);
         }
     }
 
     /// Everything goes; what was wanted is kept for the day it runs again.
     fn stop(&mut self) {
         self.state.stopped = true;
-        replicaset::remove_all(self.observed, &mut self.outcome);
+        replicaset::remove_all(self.observed.staying(), &mut self.outcome);
         let new = self.state.find(self.context.template);
         self.update_status(new, false);
         self.state.counts.desired = 0;
@@ -232,8 +231,10 @@ impl Sync<'_> {
             replicaset::reconcile(self.context.name, set, self.observed, &mut self.outcome);
         }
         // Of a set that is not known: nothing can be said for keeping it.
-        let unknown = self.observed.iter().filter(|one| self.state.set(one.set).is_none());
-        replicaset::remove_all(unknown.filter(|one| one.active()), &mut self.outcome);
+        for id in self.observed.sets().filter(|id| self.state.set(*id).is_none()) {
+            let unknown = self.observed.iter().filter(|one| one.set == id && one.active());
+            replicaset::remove_all(unknown, &mut self.outcome);
+        }
     }
 
     fn tally(&self, id: SetId) -> Tally {

@@ -104,7 +104,7 @@ impl Sync<'_> {
     /// that was made first (Kubernetes `progress.go getReplicaFailures`, where it is the creation
     /// of a pod that fails; unlike there it is kept up to date while paused).
     fn failure_condition(&mut self, new: Option<SetId>) {
-        let failing = self.observed.iter().filter(|one| one.active());
+        let failing = self.observed.failing();
         let failing = failing.filter_map(|one| one.start_failure.as_ref().map(|why| (one, why)));
         match failing.min_by_key(|(one, _)| (Some(one.set) != new, one.slot)) {
             None => self.state.conditions.remove(FAILURE),

@@ -24,7 +24,8 @@ impl Controller for Checked {
             let mut active = self.state.sets.iter().filter(|s| s.active());
             active.any(|s| s.recorded.desired != bounds.replicas)
         };
-        let outcome = reconcile(&self.spec, context, &mut self.state, observed);
+        let outcome =
+            reconcile(&self.spec, context, &mut self.state, &observed.iter().cloned().collect());
         let now = context.now.mono;
         let deleted: Vec<u64> = outcome
             .intents

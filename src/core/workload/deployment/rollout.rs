@@ -5,7 +5,7 @@
 
 use super::super::history::number;
 use super::super::replicaset::{Recorded, ReplicaSet};
-use super::super::{Note, Phase, SetId};
+use super::super::{Note, SetId};
 use super::Sync;
 use crate::core::report::Reason;
 use crate::core::spec::{Amount, DeploymentSpec, DeploymentStrategy};
@@ -192,10 +192,7 @@ impl Sync<'_> {
     /// Whether anything of another set is there, the ones that are going too (Kubernetes
     /// `recreate.go oldPodsRunning`).
     fn others_exist(&self, new: Option<SetId>) -> bool {
-        self.observed.iter().filter(|one| Some(one.set) != new).any(|one| match one.phase {
-            Phase::Succeeded | Phase::Failed => false,
-            Phase::Pending | Phase::Running | Phase::GaveUp => true,
-        })
+        self.observed.unfinished_sets().any(|set| Some(set) != new)
     }
 
     /// Whether the desired count has changed since a set was last sized (Kubernetes `sync.go

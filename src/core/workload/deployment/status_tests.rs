@@ -63,7 +63,7 @@ fn look(spec: &DeploymentSpec, before: &Before<'_>) -> (State, Outcome) {
     state.counts = Counts { desired: spec.replicas, current, ready, updated, available };
     let template = template_at(before.new);
     let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
-    let outcome = reconcile(spec, &context, &mut state, &observed);
+    let outcome = reconcile(spec, &context, &mut state, &observed.into_iter().collect());
     (state, outcome)
 }
 
@@ -195,7 +195,7 @@ fn failure(spec: &DeploymentSpec, mode: Mode, observed: &[Observed]) -> (String,
     state.conditions.set(FAILURE, Truth::True, "FailedCreate", "of long ago", BEFORE);
     let template = template_at(Some(1));
     let context = Context { name: "api", template: &template, mode, now: START };
-    reconcile(spec, &context, &mut state, observed);
+    reconcile(spec, &context, &mut state, &observed.iter().cloned().collect());
     let message = state.conditions.get(FAILURE).map_or("", |c| c.message.as_str());
     (said(&state, FAILURE), message.to_owned())
 }
@@ -273,7 +273,7 @@ fn a_clock_that_began_anew() {
     state.counts = Counts { desired: 3, current: 4, ready: 3, updated: 1, available: 3 };
     let template = template_at(before.new);
     let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
-    let outcome = reconcile(&three(), &context, &mut state, &observed);
+    let outcome = reconcile(&three(), &context, &mut state, &observed.into_iter().collect());
     assert_eq!(said(&state, PROGRESSING), UPDATED);
     assert_eq!(outcome.recheck, Some(START.mono.plus(Millis(DEADLINE + 1))));
 }

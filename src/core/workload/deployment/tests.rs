@@ -20,7 +20,7 @@ impl Controller for Deployment {
         "api"
     }
     fn step(&mut self, context: &Context<'_>, observed: &[Observed]) -> Outcome {
-        reconcile(&self.spec, context, &mut self.state, observed)
+        reconcile(&self.spec, context, &mut self.state, &observed.iter().cloned().collect())
     }
     fn template_of(&self, set: SetId) -> Option<&Arc<InstanceTemplate>> {
         self.state.template_of(set)
@@ -203,7 +203,7 @@ fn sync(spec: &DeploymentSpec, sets: &[Set], new: Option<usize>) -> State {
     let (mut state, observed) = with_sets(sets);
     let template = template_at(new);
     let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
-    reconcile(spec, &context, &mut state, &observed);
+    reconcile(spec, &context, &mut state, &observed.into_iter().collect());
     state
 }
 
@@ -351,7 +351,7 @@ fn recreate_waits_for_the_last_old_process() {
     // recreate.go oldPodsRunning: an old one that has ended is no obstacle.
     let template = template("v3");
     let context = Context { name: "api", template: &template, mode: Mode::Run, now: world.now };
-    let ended: Vec<Observed> =
+    let ended: Observations =
         world.observed.iter().map(|one| one.clone().phase(Phase::Failed)).collect();
     let Deployment { spec, state } = &mut world.controller;
     reconcile(spec, &context, state, &ended);
@@ -691,7 +691,7 @@ fn one_clean_up() {
         }
         let template = template_at(new);
         let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
-        reconcile(&spec, &context, &mut state, &observed);
+        reconcile(&spec, &context, &mut state, &observed.into_iter().collect());
         let left: Vec<Revision> = state.history().iter().map(|entry| entry.revision).collect();
         assert_eq!(left, expected, "{rule}");
     }
@@ -721,7 +721,8 @@ fn which_set_is_the_new_one() {
         let template = template(text);
         let context = Context { name: "api", template: &template, mode: Mode::Run, now: START };
         assert_eq!(state.find(&template), expected.map(|(id, _)| id), "{rule}");
-        reconcile(&spec(1, count(1), count(0)), &context, &mut state, &observed);
+        let all = observed.into_iter().collect();
+        reconcile(&spec(1, count(1), count(0)), &context, &mut state, &all);
         let (id, revision) = expected.unwrap_or((sets.len() as SetId + 1, greatest + 1));
         assert_eq!(state.revision_of(id), Some(revision), "{rule}");
         assert_eq!(state.status().revision, revision, "{rule}");

@@ -5,11 +5,10 @@
 //! decide sizes: that is the deployment's.
 
 use super::history::Stored;
+use super::observations::Observations;
 use super::{BURST, Identity, Intent, NewName, Observed, Outcome, Phase, SetId};
-use crate::core::time::{Millis, Mono};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 /// Under which bounds of the deployment a set was last sized (Kubernetes annotations
 /// `deployment.kubernetes.io/desired-replicas` and `max-replicas`).
@@ -60,21 +59,6 @@ pub struct Tally {
     pub present: u32,
 }
 
-/// Counts what is seen, by set.
-pub fn tally(observed: &[Observed], min_ready: Millis, now: Mono) -> BTreeMap<SetId, Tally> {
-    let mut tallies: BTreeMap<SetId, Tally> = BTreeMap::new();
-    for one in observed {
-        let tally = tallies.entry(one.set).or_default();
-        tally.present += 1;
-        if one.active() {
-            tally.active += 1;
-            tally.ready += u32::from(one.ready());
-            tally.available += u32::from(one.available(min_ready, now));
-        }
-    }
-    tallies
-}
-
 /// Whom to remove first: the lesser (Kubernetes `ActivePodsWithRanks`, with exact ages instead of
 /// logarithmic ones). Before all of its rules: one that has given up does nothing for anybody.
 pub fn removal_order(a: &Observed, b: &Observed) -> Ordering {
@@ -94,35 +78,32 @@ pub fn removal_order(a: &Observed, b: &Observed) -> Ordering {
 
 /// Creates what is missing of a set or removes what is too much, within what is left of [`BURST`].
 /// One that goes is no longer counted, so it does not hold back its replacement.
-pub fn reconcile(unit: &str, set: &ReplicaSet, observed: &[Observed], outcome: &mut Outcome) {
+pub fn reconcile(unit: &str, set: &ReplicaSet, observed: &Observations, outcome: &mut Outcome) {
     let left = BURST.saturating_sub(outcome.intents.len());
-    let mut active: Vec<&Observed> =
-        observed.iter().filter(|one| one.set == set.id() && one.active()).collect();
-    let wanted = set.wanted as usize;
-    if active.len() < wanted {
+    let (count, wanted) = (observed.active_of(set.id()) as usize, set.wanted as usize);
+    if count < wanted {
         let prefix = format!("{unit}-{}", set.stored.hash);
-        for _ in 0..left.min(wanted - active.len()) {
+        for _ in 0..left.min(wanted - count) {
             outcome.push(Intent::Create {
                 set: set.id(),
                 name: NewName::Random(prefix.clone()),
                 identity: Identity::Anonymous,
             });
         }
-    } else if active.len() > wanted {
+    } else if count > wanted {
+        let mut active: Vec<&Observed> =
+            observed.iter().filter(|one| one.set == set.id() && one.active()).collect();
         active.sort_by(|a, b| removal_order(a, b));
-        for one in active.iter().take(left.min(active.len() - wanted)) {
+        for one in active.iter().take(left.min(count - wanted)) {
             outcome.push(Intent::Delete { slot: one.slot });
         }
     }
 }
 
 /// Lets go of what has ended for good; it is replaced like one that never was.
-pub fn forget_ended(observed: &[Observed], outcome: &mut Outcome) {
-    for one in observed.iter().filter(|one| !one.terminating) {
-        match one.phase {
-            Phase::Succeeded | Phase::Failed => outcome.push(Intent::Forget { slot: one.slot }),
-            Phase::Pending | Phase::Running | Phase::GaveUp => {}
-        }
+pub fn forget_ended(observed: &Observations, outcome: &mut Outcome) {
+    for one in observed.ended() {
+        outcome.push(Intent::Forget { slot: one.slot });
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::history::store;
 use super::fake::{Change, START, instance, template};
 use super::*;
 use crate::core::table::{Rule, by};
+use crate::core::time::Millis;
 
 /// The instance, since when it is ready (seconds ago), how often restarted, when made.
 fn one(slot: u64, ready: Option<u64>, restarts: u32, age: u64) -> Observed {
@@ -41,12 +42,13 @@ fn whom_to_remove_first() {
 }
 
 fn intents(wanted: u32, observed: &[Observed]) -> Vec<String> {
+    let observed: Observations = observed.iter().cloned().collect();
     let stored = store(1, 1, &template("a"), START.wall, &mut 0, &[]);
     let recorded = Recorded { desired: wanted, max: wanted };
     let set = ReplicaSet { stored, wanted, recorded, instances: 0 };
     let mut outcome = Outcome::default();
-    forget_ended(observed, &mut outcome);
-    reconcile("api", &set, observed, &mut outcome);
+    forget_ended(&observed, &mut outcome);
+    reconcile("api", &set, &observed, &mut outcome);
     let say = |intent: &Intent| match intent {
         Intent::Create { name: NewName::Random(prefix), .. } => {
             assert_eq!(prefix, &format!("api-{}", set.stored.hash));
@@ -115,7 +117,8 @@ fn who_counts() {
     ];
     for (rule, one, min_ready, active, ready, available) in rows {
         assert_eq!(one.active(), active, "{rule}");
-        let tally = tally(&[one], Millis(min_ready), START.mono)[&1];
+        let observed: Observations = [one].into_iter().collect();
+        let tally = observed.tallies(Millis(min_ready), START.mono)[&1];
         let counted = (u32::from(active), u32::from(ready), u32::from(available), 1);
         assert_eq!((tally.active, tally.ready, tally.available, tally.present), counted, "{rule}");
     }
@@ -123,23 +126,25 @@ fn who_counts() {
 
 #[test]
 fn counting() {
-    let observed = [
+    let observed: Observations = [
         instance(1, 1),
         instance(2, 1).unready(),
         instance(3, 1).going(),
         instance(4, 1).phase(Phase::Failed),
         instance(5, 2).pending(),
-    ];
+    ]
+    .into_iter()
+    .collect();
     let now = START.mono;
-    let tallies = tally(&observed, Millis::ZERO, now);
+    let tallies = observed.tallies(Millis::ZERO, now);
     assert_eq!(tallies[&1], Tally { active: 2, ready: 1, available: 1, present: 4 });
     assert_eq!(tallies[&2], Tally { active: 1, ready: 0, available: 0, present: 1 });
     // podutil IsPodAvailable: exactly min_ready after is available.
     let since = observed[0].ready_since.unwrap();
     let ready_for = now.since(since);
-    assert_eq!(tally(&observed, ready_for, now)[&1].available, 1);
-    assert_eq!(tally(&observed, ready_for.saturating_add(Millis(1)), now)[&1].available, 0);
+    assert_eq!(observed.tallies(ready_for, now)[&1].available, 1);
+    assert_eq!(observed.tallies(ready_for.saturating_add(Millis(1)), now)[&1].available, 0);
     let mut outcome = Outcome::default();
-    remove_all(&observed, &mut outcome);
+    remove_all(observed.iter(), &mut outcome);
     assert_eq!(outcome.intents.len(), 4, "all but the one that goes");
 }
