@@ -8,6 +8,7 @@
 
 pub mod action;
 mod apply;
+pub mod encoded;
 pub mod event;
 pub mod id;
 pub mod instance;

@@ -6,6 +6,7 @@
 //! not know instances: the callers say which templates are in use.
 
 use super::{HistoryEntry, Intent, Note, Outcome, SetId, template_hash};
+use crate::core::encoded::Encoded;
 use crate::core::id::Revision;
 use crate::core::report::Reason;
 use crate::core::spec::InstanceTemplate;
@@ -25,7 +26,7 @@ pub struct Stored {
     /// Its number now; grows when its template is used again.
     pub revision: Revision,
     /// The template.
-    pub template: Arc<InstanceTemplate>,
+    pub template: Encoded<InstanceTemplate>,
     /// The text in instances' names, unique within the unit.
     pub hash: String,
     /// The numbers it had before, oldest first, as a comma list.
@@ -82,7 +83,7 @@ pub fn store(
         *collisions = collisions.wrapping_add(1);
         hash = template_hash(template, *collisions);
     }
-    let template = Arc::clone(template);
+    let template = Arc::clone(template).into();
     Stored { id, revision, template, hash, earlier: String::new(), created }
 }
 

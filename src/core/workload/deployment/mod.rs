@@ -45,7 +45,7 @@ pub struct State {
 impl State {
     /// The template of a set.
     pub fn template_of(&self, set: SetId) -> Option<&Arc<InstanceTemplate>> {
-        self.set(set).map(|s| &s.stored.template)
+        self.set(set).map(|s| &*s.stored.template)
     }
 
     /// The number of a set now, for WSUP_REVISION and `ctl ps`.

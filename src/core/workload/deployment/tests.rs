@@ -714,7 +714,7 @@ fn which_set_is_the_new_one() {
     for (rule, sets, text, expected) in rows {
         let (mut state, observed) = with_sets(&vec![ok(1, 1, 2); sets.len()]);
         for (set, (text, revision)) in state.sets.iter_mut().zip(*sets) {
-            set.stored.template = template(text);
+            set.stored.template = template(text).into();
             set.stored.revision = *revision;
         }
         let greatest = state.newest_revision();

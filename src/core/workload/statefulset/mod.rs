@@ -63,7 +63,7 @@ pub struct State {
 impl State {
     /// The template of a set.
     pub fn template_of(&self, set: SetId) -> Option<&Arc<InstanceTemplate>> {
-        self.revisions.get(set).map(|s| &s.template)
+        self.revisions.get(set).map(|s| &*s.template)
     }
 
     /// The number of a set now, for WSUP_REVISION and `ctl ps`.
