@@ -64,8 +64,11 @@ impl Core {
             }
             if at_rest && !self.dirty.contains(key) {
                 let Some(unit) = self.units.get_mut(key) else { return };
-                unit.recheck = recheck.map(|at| at.max(now.mono.plus(super::time::Millis(1))));
-                self.timers.set(Timer::Unit(key.clone()), unit.recheck);
+                let recheck = recheck.map(|at| at.max(now.mono.plus(super::time::Millis(1))));
+                if unit.recheck != recheck {
+                    unit.recheck = recheck;
+                    self.timers.set(Timer::Unit(key.clone()), recheck);
+                }
                 break;
             }
         }
@@ -367,10 +370,12 @@ impl Core {
         // controller's nor the store's.
         if before.is_none() || before != instance.standing() {
             self.changed.insert(slot);
-            if let Some(owner) = self.units.get_mut(&unit) {
-                owner.instances.update(slot, |seen| instance.show(seen));
+            // What its controller does not see is not its controller's business either.
+            if let Some(owner) = self.units.get_mut(&unit)
+                && owner.instances.update(slot, |seen| instance.show(seen))
+            {
+                self.dirty.insert(unit.clone());
             }
-            self.dirty.insert(unit.clone());
         }
         for effect in effects {
             match effect {
@@ -471,6 +476,7 @@ impl Core {
         }
         if let Some(unit) = self.units.get_mut(&instance.unit) {
             unit.instances.remove(slot);
+            self.dirty.insert(instance.unit.clone());
         }
         let key = restore::instance_record_key(slot);
         self.actions.push_back(Action::Drop { key, durable: false });
