@@ -3,6 +3,7 @@
 //! Responsible for choosing and doing: wishes of operators, edits of files, nodes that come and
 //! go, daemons that die, machines that start anew, clocks that are stepped.
 
+use super::invariant::Fault;
 use super::random::Random;
 use super::workload::{self, Sight};
 use super::world::{Happening, World};
@@ -145,10 +146,7 @@ impl World {
             0 => self.kill_daemon(),
             1 => self.reboot(),
             2 => self.step_clock(),
-            _ => {
-                self.observer.interfere_with_all();
-                self.deliver(self.life, Event::Shutdown, None);
-            }
+            _ => self.deliver(self.life, Event::Shutdown, None),
         }
     }
 
@@ -158,16 +156,15 @@ impl World {
         self.store.reboot();
         self.machine.reboot();
         self.clock.reboot();
-        self.observer.rebooted();
+        self.observer.fault(&self.machine, &Fault::Rebooted);
     }
 
     fn step_clock(&mut self) {
         let by = step(&mut self.random);
         self.note(format_args!("CLOCK stepped by {by} ms"));
         self.clock.step_wall(by);
-        if by < 0 {
-            self.observer.clock_put_back();
-        }
+        let wall = self.clock.now().wall.0;
+        self.observer.fault(&self.machine, &Fault::ClockStepped { by, wall });
         self.deliver(self.life, Event::ClockStepped, None);
     }
 

@@ -5,8 +5,8 @@
 //! outside while they run. Pure: uses the core and its own generator of numbers, no clock, no
 //! randomness of the machine.
 
-mod check;
 mod fault;
+mod invariant;
 mod machine;
 mod profile;
 mod quiet;

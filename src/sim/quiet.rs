@@ -1,7 +1,7 @@
 //! The calm after a storm: with no new input and nothing that goes wrong, all comes to rest.
 //!
 //! Responsible for letting that happen and for the promises that hold then. Must not judge what
-//! happens on the way: see `check`.
+//! happens on the way: see `invariant`.
 
 use super::machine::Fate;
 use super::world::{self, Happening, World};

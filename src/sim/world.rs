@@ -2,10 +2,10 @@
 //!
 //! Responsible for the order in which things happen and for doing with actions what the daemon
 //! does: records are stored before the first effect of a turn, effects go out in order, events
-//! are acknowledged last. Must not judge: see `check` and `quiet`.
+//! are acknowledged last. Must not judge: see `invariant` and `quiet`.
 
 use super::Summary;
-use super::check::Observer;
+use super::invariant::{Fault, Observer};
 use super::machine::{Command, Consequences, Fate, Machine};
 use super::profile::Profile;
 use super::random::Random;
@@ -277,7 +277,8 @@ impl World {
             Happening::Event(life, event) => self.deliver(life, event, None),
             Happening::DataGone(life, unit, dir) => {
                 if life == self.life {
-                    self.observer.data_gone(&self.machine, &dir);
+                    let fault = Fault::DataGone(dir.clone());
+                    self.observer.fault(&self.machine, &fault);
                     let instance = dir.instance;
                     self.deliver(life, Event::DataRemoved { unit, instance }, None);
                 }
@@ -403,7 +404,7 @@ impl World {
         };
         core.restore(now, found);
         self.daemon = Some(Daemon { core, inbox: Vec::new(), awake: false });
-        self.observer.daemon_started();
+        self.observer.fault(&self.machine, &Fault::DaemonStarted);
         let read = self.read_files(false);
         self.deliver(self.life, Event::Units(read), None);
         let numbers: Vec<u64> = self.machine.unacked.iter().map(|(number, _)| *number).collect();
@@ -418,7 +419,7 @@ impl World {
         if self.daemon.take().is_some() {
             let life = self.life;
             self.note(format_args!("DAEMON {life} dies"));
-            self.observer.daemon_died();
+            self.observer.fault(&self.machine, &Fault::DaemonDied);
             let down = self.random.span(200_000);
             self.later(down, Happening::DaemonStarts);
         }
@@ -515,7 +516,7 @@ impl World {
             Action::Signal { id, signal } => Command::Signal(id, signal),
             Action::Hook(spawn) | Action::Probe(spawn) => return self.beside(&spawn),
             Action::RemoveData { unit, dir } => {
-                self.observer.data_going(&dir);
+                self.observer.fault(&self.machine, &Fault::DataGoing(dir.clone()));
                 let delay = self.random.span(10_000);
                 self.later(delay, Happening::DataGone(self.life, unit, dir));
                 return;
@@ -575,7 +576,7 @@ impl World {
         let life = self.life;
         self.note(format_args!("DAEMON {life} ends"));
         self.daemon = None;
-        self.observer.daemon_died();
+        self.observer.fault(&self.machine, &Fault::DaemonDied);
         // The runner goes too, with what was not acknowledged.
         self.machine.reboot();
         let down = self.random.span(3_600_000);
