@@ -63,7 +63,7 @@ mod tests {
     fn it_is_stored_as_its_value() {
         let value = vec![Some("a\"b".to_owned()), None];
         let encoded = Encoded::from(Arc::new(value.clone()));
-        let text = serde_json::to_string(&[encoded.clone()]).unwrap();
+        let text = serde_json::to_string(std::slice::from_ref(&encoded)).unwrap();
         assert_eq!(text, serde_json::to_string(&[&value]).unwrap());
         let again: [Encoded<Vec<Option<String>>>; 1] = serde_json::from_str(&text).unwrap();
         assert_eq!(again[0], encoded);

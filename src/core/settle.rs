@@ -149,7 +149,7 @@ impl Core {
                     self.dirty.extend(unit.kept.owner.clone());
                     *state = job::State::default();
                     self.dirty.insert(key.clone());
-                    return Some(forget_all(&observed));
+                    return Some(forget_all(observed));
                 }
                 job::reconcile(spec, &context, state, observed)
             }

@@ -63,7 +63,7 @@ impl Set<'_> {
         }
         if !self.known.on {
             return if ordered {
-                self.from_the_highest(self.going.keys().copied())
+                self.descending_from_the_highest(self.going.keys().copied())
             } else {
                 Ok(())
             };
@@ -71,7 +71,7 @@ impl Set<'_> {
         if ordered {
             self.creation()?;
             let condemned = self.going.keys().copied().filter(|o| !self.in_range(*o));
-            self.from_the_highest(condemned)?;
+            self.descending_from_the_highest(condemned)?;
             self.nothing_before_all_are_up()?;
         }
         self.update()
@@ -110,7 +110,7 @@ impl Set<'_> {
     }
 
     /// Step 4, and a stop: none goes while a higher one is there that has to go first.
-    fn from_the_highest(&self, going: impl Iterator<Item = u32>) -> Verdict {
+    fn descending_from_the_highest(&self, going: impl Iterator<Item = u32>) -> Verdict {
         for ordinal in going {
             let on = self.known.on;
             let higher = self
