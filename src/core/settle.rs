@@ -363,6 +363,7 @@ impl Core {
         let Some(instance) = self.instances.get_mut(&slot) else { return };
         let mut effects = Vec::new();
         let before = instance.standing();
+        let exited = matches!(input, Input::Exited { .. });
         instance.step(now, input, &mut effects);
         let (id, unit, name) = (instance.id(), instance.unit.clone(), instance.name.clone());
         self.timers.set(Timer::Instance(slot), instance.deadline());
@@ -395,7 +396,7 @@ impl Core {
                 Effect::Kill => self.actions.push_back(Action::KillTree { id }),
                 Effect::Tell(note) => self.report(now, Some(&unit), Some(&name), note),
                 Effect::Gone => {
-                    self.judge_last(now, slot);
+                    self.judge_last(now, slot, exited);
                     self.instance_gone(now, slot);
                 }
             }
@@ -403,7 +404,8 @@ impl Core {
     }
 
     /// The process of an instance that leaves has ended: its job may still have to judge how.
-    fn judge_last(&mut self, now: Now, slot: u64) {
+    /// `exited`: by an exit, not because its start failed.
+    fn judge_last(&mut self, now: Now, slot: u64, exited: bool) {
         let Some(instance) = self.instances.get(&slot).filter(|i| i.has_process()) else { return };
         let Some(unit) = self.units.get_mut(&instance.unit) else { return };
         let spec = Arc::clone(&unit.spec);
@@ -411,7 +413,10 @@ impl Core {
             (&spec.workload, &mut unit.kept.memory)
         {
             let mut ended = instance.observed();
-            let success = ended.exit.is_some_and(Exit::is_success);
+            // An exit from before counts for nothing, nor does an init step's exit 0.
+            ended.exit = ended.exit.filter(|_| exited);
+            let main = instance.initialised || instance.template.init.is_empty();
+            let success = main && ended.exit.is_some_and(Exit::is_success);
             ended.phase = if success { Phase::Succeeded } else { Phase::Failed };
             job::ended_leaving(spec, state, &ended, now);
         }

@@ -71,6 +71,7 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("lifecycle/handlers.go", "pkg/kubelet/lifecycle/handlers.go"),
     ("prober/worker.go", "pkg/kubelet/prober/worker.go"),
     ("prober_manager.go", "pkg/kubelet/prober/prober_manager.go"),
+    ("kubelet_pods.go", "pkg/kubelet/kubelet_pods.go"),
     ("kubelet/helpers.go", "pkg/kubelet/container/helpers.go"),
     ("kubernetes#137666", "kubernetes/kubernetes pull request 137666"),
     ("kuberuntime_manager.go", "pkg/kubelet/kuberuntime/kuberuntime_manager.go"),

@@ -85,6 +85,33 @@ fn a_removed_run_is_judged_by_how_it_ends() {
     }
 }
 
+/// (source, init steps, succeeded, failed). The run is removed while its first program runs, which
+/// exits 0 all the same.
+#[test]
+fn a_removed_run_that_exits_0_all_the_same() {
+    let rows = [
+        (by("job_controller.go isPodFailed", "Succeeded, though it was to go"), 0, 1, 0),
+        (by("kubelet_pods.go getPhase", "an init step's exit 0 is no success"), 1, 0, 1),
+    ];
+    for (rule, steps, succeeded, failed) in rows {
+        let migrate = key(Kind::Job, "migrate");
+        let ignored =
+            FailureRule { action: FailureAction::Ignore, exit_codes: vec![143], negate: false };
+        let mut spec = shaped(|job| job.failure_policy = vec![ignored]);
+        Arc::make_mut(&mut spec.template).init =
+            (0..steps).map(|_| InitStep { command: vec!["true".to_owned()] }).collect();
+        let mut bench = Bench::new();
+        bench.apply(vec![spec]);
+        let run = bench.names_of(&migrate).remove(0);
+        // It ends before the stop signal reaches it.
+        let delete = Request::Delete(Target::Instance(run.clone()));
+        bench.core.handle(now(0), Event::Request(delete));
+        bench.end(&run, Exit::Code(0));
+        let KindView::Job(view) = bench.core.unit(&migrate).unwrap().kind else { panic!() };
+        assert_eq!((view.succeeded, view.failed), (succeeded, failed), "{rule}");
+    }
+}
+
 /// (source, requests, what the last one is answered, how many processes live then)
 #[test]
 fn requests_about_jobs_and_cronjobs() {
