@@ -116,7 +116,7 @@ pub fn check_label(text: &str) -> Result<(), NameError> {
 const HEAD: usize = 16;
 
 /// The name of a unit: a DNS label. Cheap to clone.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UnitName {
     /// The first bytes of the text, then zeroes. Maps of units are searched for each event: nearly
@@ -142,6 +142,12 @@ impl UnitName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+impl fmt::Debug for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UnitName").field(&self.text).finish()
     }
 }
 
