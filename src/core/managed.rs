@@ -8,6 +8,7 @@ use super::event::UnitsRead;
 use super::id::{Kind, UnitKey};
 use super::spec::{InstanceTemplate, UnitSpec, WorkloadSpec};
 use super::time::{Mono, Wall};
+use super::workload::conditions::Condition;
 use super::workload::observations::Observations;
 use super::workload::{
     HistoryEntry, SetId, Status, cronjob, daemonset, deployment, job, statefulset,
@@ -175,6 +176,25 @@ impl Memory {
         }
     }
 
+    /// What a deployment says of its instances at the moment.
+    pub(crate) fn of_the_moment(&self) -> Vec<Condition> {
+        match self {
+            Memory::Deployment(state) => state.of_the_moment().cloned().collect(),
+            Memory::StatefulSet(_) | Memory::DaemonSet(_) | Memory::Job(_) | Memory::CronJob(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes that up again after the daemon's end.
+    pub(crate) fn put_back(&mut self, conditions: Vec<Condition>) {
+        match self {
+            Memory::Deployment(state) => state.put_back(conditions),
+            Memory::StatefulSet(_) | Memory::DaemonSet(_) | Memory::Job(_) | Memory::CronJob(_) => {
+            }
+        }
+    }
+
     /// Past and present templates.
     pub fn history(&self) -> Vec<HistoryEntry> {
         match self {
@@ -245,6 +265,8 @@ pub struct Unit {
     pub recheck: Option<Mono>,
     /// What was last given to the store.
     pub stored: Option<Box<Remembered>>,
+    /// What was last given to the store of what is said of the instances at the moment.
+    pub(crate) status_stored: Vec<Condition>,
     /// The text of `kept.file` as the store has it, for the file it was made of.
     pub text: Option<(Arc<UnitSpec>, Box<RawValue>)>,
 }
@@ -279,6 +301,7 @@ impl Unit {
             nodes: None,
             recheck: None,
             stored: None,
+            status_stored: Vec::new(),
             text: None,
         }
     }

@@ -17,6 +17,7 @@ use super::report::Reason;
 use super::spec::UnitSpec;
 use super::time::{Now, Wall};
 use super::timers::Timer;
+use super::workload::conditions::Condition;
 use super::workload::{Identity, Note, SetId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 const RECORD_USUAL: usize = 2 << 10;
 const META_KEY: &str = "meta";
 const UNIT_PREFIX: &str = "unit/";
+const STATUS_PREFIX: &str = "status/";
 const INSTANCE_PREFIX: &str = "instance/";
 const TOMBSTONE_PREFIX: &str = "tombstone/";
 
@@ -36,6 +38,13 @@ const TOMBSTONE_PREFIX: &str = "tombstone/";
 struct Meta {
     /// Counts the daemon's lives.
     epoch: u32,
+}
+
+/// What is remembered of how a unit's instances are at the moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredStatus {
+    pub(super) unit: UnitKey,
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// What is remembered of an instance. Its template is found by its unit and set.
@@ -109,6 +118,9 @@ impl Core {
         for record in found.records.iter().filter(|r| r.key.starts_with(UNIT_PREFIX)) {
             self.restore_unit(now, record);
         }
+        for record in found.records.iter().filter(|r| r.key.starts_with(STATUS_PREFIX)) {
+            self.restore_status(now, record);
+        }
         for record in found.records.iter().filter(|r| r.key.starts_with(TOMBSTONE_PREFIX)) {
             if let Some(buried) = self.decode::<Buried>(now, record) {
                 self.tombstones.insert(buried.file.key.clone(), buried);
@@ -174,6 +186,19 @@ impl Core {
         let mut unit = Unit::from_kept(kept);
         unit.stored = Some(Box::new(unit.kept.clone()));
         self.units.insert(unit.kept.file.key.clone(), unit);
+    }
+
+    fn restore_status(&mut self, now: Now, record: &Record) {
+        let Some(status) = self.decode::<StoredStatus>(now, record) else { return };
+        match self.units.get_mut(&status.unit) {
+            Some(unit) => {
+                unit.status_stored.clone_from(&status.conditions);
+                unit.kept.memory.put_back(status.conditions);
+            }
+            None => {
+                self.actions.push_back(Action::Drop { key: record.key.clone(), durable: false });
+            }
+        }
     }
 
     fn link_jobs(&mut self) {
@@ -294,6 +319,11 @@ impl Core {
 /// The key of a unit's record.
 pub(super) fn unit_record_key(key: &UnitKey) -> String {
     format!("{UNIT_PREFIX}{key}")
+}
+
+/// The key of the record of what is said of a unit's instances at the moment.
+pub(super) fn status_record_key(key: &UnitKey) -> String {
+    format!("{STATUS_PREFIX}{key}")
 }
 
 /// The key of an instance's record.

@@ -330,6 +330,10 @@ impl Core {
         debug_assert!(unit.instances.is_empty(), "{key} went before its instances");
         self.timers.set(Timer::Unit(key.clone()), None);
         self.actions.push_back(Action::Drop { key: restore::unit_record_key(key), durable: true });
+        if !unit.status_stored.is_empty() {
+            let key = restore::status_record_key(key);
+            self.actions.push_back(Action::Drop { key, durable: false });
+        }
         if key.kind == Kind::DaemonSet {
             self.actions.push_back(Action::WatchNodes { unit: key.clone(), nodes: None });
         }
@@ -516,6 +520,14 @@ impl Core {
     /// Gives a unit to the store if it changed since it was last given.
     pub(super) fn store_unit(&mut self, key: &UnitKey) {
         let Some(unit) = self.units.get_mut(key) else { return };
+        let status = unit.kept.memory.of_the_moment();
+        if unit.status_stored != status {
+            unit.status_stored.clone_from(&status);
+            let (unit, conditions) = (key.clone(), status);
+            let value = restore::encode(&restore::StoredStatus { unit, conditions });
+            let key = restore::status_record_key(key);
+            self.actions.push_back(Action::Put(Record { key, value, durable: false }));
+        }
         if unit.stored.as_deref() == Some(&unit.kept) {
             return;
         }

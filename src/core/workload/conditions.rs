@@ -44,12 +44,47 @@ pub struct Condition {
     pub last_update: Wall,
 }
 
-/// A unit's conditions, in the order in which they first appeared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Conditions that say how the instances are at the moment. They come and go with every crash, so
+/// they are remembered as instances are: in the store that is not synced, and that a reboot ends.
+const OF_THE_MOMENT: &[&str] = &["Available", "ReplicaFailure"];
+
+/// A unit's conditions, in the order in which they first appeared. Two that differ only in those of
+/// the moment are equal.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Conditions(pub Vec<Condition>);
 
+impl PartialEq for Conditions {
+    fn eq(&self, other: &Conditions) -> bool {
+        self.0.iter().filter(|c| c.lasts()).eq(other.0.iter().filter(|c| c.lasts()))
+    }
+}
+
+impl Eq for Conditions {}
+
+impl Condition {
+    fn lasts(&self) -> bool {
+        !OF_THE_MOMENT.contains(&self.kind.as_str())
+    }
+}
+
 impl Conditions {
+    /// Those of the moment.
+    pub fn of_the_moment(&self) -> impl Iterator<Item = &Condition> {
+        self.0.iter().filter(|c| !c.lasts())
+    }
+
+    /// Puts back what [`Conditions::of_the_moment`] gave an earlier daemon.
+    pub fn put_back(&mut self, conditions: Vec<Condition>) {
+        self.0.retain(|c| c.lasts() || conditions.iter().any(|new| new.kind == c.kind));
+        for condition in conditions {
+            match self.0.iter_mut().find(|c| c.kind == condition.kind) {
+                Some(old) => *old = condition,
+                None => self.0.push(condition),
+            }
+        }
+    }
+
     /// The condition of this type.
     pub fn get(&self, kind: &str) -> Option<&Condition> {
         self.0.iter().find(|c| c.kind == kind)

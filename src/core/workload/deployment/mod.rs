@@ -7,11 +7,11 @@
 mod progress;
 mod rollout;
 
-use super::conditions::{Conditions, Truth};
+use super::conditions::{Condition, Conditions, Truth};
 use super::history::{same, started, store};
 use super::observations::Observations;
 use super::replicaset::{self, Recorded, ReplicaSet, Tally};
-use super::{Context, Counts, HistoryEntry, Mode, Observed, Outcome, SetId, Status};
+use super::{Computed, Context, Counts, HistoryEntry, Mode, Observed, Outcome, SetId, Status};
 use crate::core::id::Revision;
 use crate::core::spec::{DeploymentSpec, InstanceTemplate};
 use crate::core::time::Mono;
@@ -21,7 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a deployment remembers: its ReplicaSets, conditions and counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Two states are equal if a daemon that goes on from one would do the same as from the other:
+/// how the instances are counts only while a roll-out's progress is judged by it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     /// In the order of first use, which is their age.
@@ -42,7 +45,49 @@ pub struct State {
     stopped: bool,
 }
 
+impl PartialEq for State {
+    fn eq(&self, other: &State) -> bool {
+        let State {
+            sets,
+            last_id,
+            collisions,
+            conditions,
+            counts,
+            progress_at,
+            rolled_out,
+            announced,
+            stopped,
+        } = self;
+        let counted = (counts, rolled_out) == (&other.counts, &other.rolled_out);
+        *sets == other.sets
+            && *last_id == other.last_id
+            && *collisions == other.collisions
+            && *conditions == other.conditions
+            && *progress_at == other.progress_at
+            && *announced == other.announced
+            && *stopped == other.stopped
+            && (counted || (self.judges_no_progress() && other.judges_no_progress()))
+    }
+}
+
+impl Eq for State {}
+
 impl State {
+    /// Kubernetes `progress.go syncRolloutStatus`: a roll-out that is complete is not judged again.
+    fn judges_no_progress(&self) -> bool {
+        self.conditions.get(progress::PROGRESSING).is_some_and(progress::is_complete)
+    }
+
+    /// What is said of the instances at the moment.
+    pub(crate) fn of_the_moment(&self) -> impl Iterator<Item = &Condition> {
+        self.conditions.of_the_moment()
+    }
+
+    /// Takes that up again after the daemon's end.
+    pub(crate) fn put_back(&mut self, conditions: Vec<Condition>) {
+        self.conditions.put_back(conditions);
+    }
+
     /// The template of a set.
     pub fn template_of(&self, set: SetId) -> Option<&Arc<InstanceTemplate>> {
         self.set(set).map(|s| &*s.stored.template)
@@ -67,7 +112,7 @@ impl State {
     /// Past and present templates, by revision.
     pub fn history(&self) -> Vec<HistoryEntry> {
         let mut entries: Vec<HistoryEntry> =
-            self.sets.iter().map(|s| s.stored.entry(s.instances)).collect();
+            self.sets.iter().map(|s| s.stored.entry(s.instances.0)).collect();
         entries.sort_by_key(|e| e.revision);
         entries
     }
@@ -107,7 +152,7 @@ pub fn reconcile(
 ) -> Outcome {
     let tallies = observed.tallies(spec.min_ready, context.now.mono);
     for set in &mut state.sets {
-        set.instances = tallies.get(&set.id()).map_or(0, |t| t.active);
+        set.instances = Computed(tallies.get(&set.id()).map_or(0, |t| t.active));
     }
     let bounds = Bounds::of(spec);
     let outcome = Outcome::default();
@@ -210,7 +255,7 @@ impl Sync<'_> {
         self.state.collisions = collisions;
         self.state.last_id = id;
         let recorded = Recorded { desired: self.bounds.replicas, max: self.bounds.max_total() };
-        self.state.sets.push(ReplicaSet { stored, wanted: 0, recorded, instances: 0 });
+        self.state.sets.push(ReplicaSet { stored, wanted: 0, recorded, instances: Computed(0) });
         self.outcome.tell(started(revision));
         self.found("NewReplicaSetCreated", "a new revision was made");
         let size = self.bounds.room_for_new(self.total_wanted(), 0);

@@ -5,7 +5,7 @@
 //! not change sizes: a roll-out that makes no progress is reported, neither stopped nor undone.
 
 use super::super::conditions::{Condition, Truth};
-use super::super::history::{complete, number};
+use super::super::history::{self, number};
 use super::super::{Counts, Note, SetId};
 use super::Sync;
 use crate::core::report::Reason;
@@ -28,6 +28,11 @@ const RESUMED: &str = "DeploymentResumed";
 /// Whether a Progressing condition says that the deadline has passed.
 pub(super) fn timed_out(condition: &Condition) -> bool {
     condition.reason == TIMED_OUT
+}
+
+/// Whether a Progressing condition says that the roll-out is complete.
+pub(super) fn is_complete(condition: &Condition) -> bool {
+    condition.reason == NEW_AVAILABLE
 }
 
 impl Sync<'_> {
@@ -141,7 +146,7 @@ impl Sync<'_> {
         }
         if complete && self.state.announced != revision {
             self.state.announced = revision;
-            self.outcome.tell(self::complete(revision));
+            self.outcome.tell(history::complete(revision));
         }
     }
 

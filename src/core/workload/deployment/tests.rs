@@ -182,7 +182,7 @@ pub(super) fn with_sets(sets: &[Set]) -> (State, Vec<Observed>) {
         let template = template(&format!("t{at}"));
         let stored = store(id, id.into(), &template, START.wall, &mut 0, &[]);
         let recorded = Recorded { desired, max };
-        state.sets.push(ReplicaSet { stored, wanted, recorded, instances: 0 });
+        state.sets.push(ReplicaSet { stored, wanted, recorded, instances: Computed(0) });
         for _ in 0..available {
             observed.push(instance(observed.len() as u64 + 1, id));
         }

@@ -6,7 +6,7 @@
 
 use super::history::Stored;
 use super::observations::Observations;
-use super::{BURST, Identity, Intent, NewName, Observed, Outcome, Phase, SetId};
+use super::{BURST, Computed, Identity, Intent, NewName, Observed, Outcome, Phase, SetId};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
@@ -30,8 +30,8 @@ pub struct ReplicaSet {
     /// The bounds it was last sized under.
     pub recorded: Recorded,
     /// How many there were when last looked at (not counting ones that go).
-    #[serde(default)]
-    pub instances: u32,
+    #[serde(skip)]
+    pub(crate) instances: Computed<u32>,
 }
 
 impl ReplicaSet {

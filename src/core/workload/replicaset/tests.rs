@@ -45,7 +45,7 @@ fn intents(wanted: u32, observed: &[Observed]) -> Vec<String> {
     let observed: Observations = observed.iter().cloned().collect();
     let stored = store(1, 1, &template("a"), START.wall, &mut 0, &[]);
     let recorded = Recorded { desired: wanted, max: wanted };
-    let set = ReplicaSet { stored, wanted, recorded, instances: 0 };
+    let set = ReplicaSet { stored, wanted, recorded, instances: Computed(0) };
     let mut outcome = Outcome::default();
     forget_ended(&observed, &mut outcome);
     reconcile("api", &set, &observed, &mut outcome);

@@ -11,7 +11,9 @@ mod update;
 
 use super::history::{Adopted, Revisions, at_rest, complete, started};
 use super::replicaset::remove_all;
-use super::{BURST, Context, Counts, HistoryEntry, Identity, Intent, Mode, NewName, Observed};
+use super::{
+    BURST, Computed, Context, Counts, HistoryEntry, Identity, Intent, Mode, NewName, Observed,
+};
 use super::{Outcome, Phase, SetId, Status};
 use crate::core::id::Revision;
 use crate::core::spec::{InstanceTemplate, ManagementPolicy, StatefulSetSpec, StatefulStrategy};
@@ -54,8 +56,10 @@ pub struct State {
     parked_update: Option<SetId>,
     /// It was stopped when last looked at.
     stopped: bool,
-    counts: Counts,
-    rolled_out: bool,
+    #[serde(skip)]
+    counts: Computed<Counts>,
+    #[serde(skip)]
+    rolled_out: Computed<bool>,
     /// The last revision whose completion was told.
     announced: Revision,
 }
@@ -74,10 +78,10 @@ impl State {
     /// What is shown to the outside.
     pub fn status(&self) -> Status {
         Status {
-            counts: self.counts.clone(),
+            counts: self.counts.0.clone(),
             revision: self.revisions.newest(),
             conditions: Vec::new(),
-            rolled_out: self.rolled_out,
+            rolled_out: self.rolled_out.0,
             stalled: false,
         }
     }
@@ -226,8 +230,8 @@ impl Sync<'_> {
             }
         }
         self.update_status();
-        self.state.counts.desired = 0;
-        self.state.rolled_out = false;
+        self.state.counts.0.desired = 0;
+        self.state.rolled_out = Computed(false);
     }
 
     /// Step 3 (Kubernetes `stateful_set_control.go processReplica`): every ordinal in range has a
@@ -370,8 +374,8 @@ impl Sync<'_> {
             self.state.announced = revision;
             self.outcome.tell(complete(revision));
         }
-        self.state.counts = counts;
-        self.state.rolled_out = done;
+        self.state.counts = Computed(counts);
+        self.state.rolled_out = Computed(done);
         if !at_rest(&self.outcome) {
             return;
         }
