@@ -13,6 +13,9 @@ use crate::core::view::{InstanceState, KindView, UnitView};
 
 /// A calm lasts at most so long: longer than any back-off, deadline and time to live.
 const CALM_MAX: u64 = 4 * 3_600_000;
+/// Cronjobs are asked again to make no jobs after so many turns: one may have come, or have been
+/// resumed, by what was wished before the calm.
+const HUSH_TURNS: u64 = 64;
 /// The core takes at most so many turns in that time; more means that it runs in circles.
 const TURNS_MAX: u64 = 30_000;
 
@@ -28,11 +31,12 @@ impl World {
         let (until, turns) = (self.clock.at + CALM_MAX, self.turns);
         self.let_runs_end();
         self.hush_cronjobs();
-        let mut hushed = self.life;
+        let mut hushed = (self.life, self.turns);
         while !self.is_broken() && self.next_at().is_some_and(|at| at <= until) {
             self.advance();
-            if hushed != self.life && self.daemon.is_some() {
-                hushed = self.life;
+            let again = hushed.0 != self.life || self.turns - hushed.1 >= HUSH_TURNS;
+            if again && self.daemon.is_some() {
+                hushed = (self.life, self.turns);
                 self.hush_cronjobs();
             }
             if self.turns - turns > TURNS_MAX {

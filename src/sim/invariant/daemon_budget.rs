@@ -136,7 +136,8 @@ impl Set<'_> {
     }
 
     /// With surge: an old one that works goes only when a new one beside it does, and only so
-    /// many nodes are given a second one.
+    /// many nodes are given a second one. Of two old ones the younger goes in any case, whichever
+    /// works (`daemon_controller.go` `podsShouldBeOnNode` keeps the oldest of each).
     fn surging(&self, budget: u32) -> Verdict {
         let (mut given, mut waiting) = (0, 0);
         for (node, held) in &self.nodes {
@@ -147,7 +148,9 @@ impl Set<'_> {
                         && self.perhaps_available(h)
                         && !self.is_ending(&h.process.id)
                 });
-                if self.surely_available(old) && !served {
+                let several =
+                    self.instances_on(node).iter().filter(|p| self.is_of_old(p)).count() > 1;
+                if self.surely_available(old) && !served && !several {
                     return Err(format!(
                         "{} goes before another serves {node}",
                         old.place.instance
