@@ -279,6 +279,35 @@ impl Bench {
     }
 }
 
+/// What runs, and how, is remembered with the machine's boot. A crash must not wait for a disk.
+#[test]
+fn a_crash_and_a_restart_change_nothing_that_lasts() {
+    let mut bench = Bench::new();
+    bench.apply(vec![deployment("api", 1)]);
+    let api = key(Kind::Deployment, "api");
+    let lasting = |bench: &Bench| -> Vec<(String, Vec<u8>)> {
+        let all = bench.store.values().filter(|record| record.durable);
+        all.map(|record| (record.key.clone(), record.value.clone())).collect()
+    };
+    let before = lasting(&bench);
+    // The first restart is at once, the second waits.
+    for ready in [1, 0] {
+        bench.pass(1);
+        let instance = bench.names_of(&api)[0].clone();
+        bench.end(&instance, Exit::Signal(9));
+        assert_eq!(bench.core.unit(&api).unwrap().counts.ready, ready);
+        assert_eq!(lasting(&bench), before);
+    }
+    // And yet the next daemon says the same of it, to the instant.
+    let shown = bench.core.unit(&api).unwrap();
+    assert_eq!(
+        shown.conditions.iter().find(|c| c.kind == "Available").unwrap().status.as_str(),
+        "False"
+    );
+    bench.reborn(true);
+    assert_eq!(bench.core.unit(&api).unwrap(), shown);
+}
+
 #[test]
 fn a_live_change_stays_until_the_files_own_value_of_that_field_changes() {
     let api = key(Kind::Deployment, "api");
