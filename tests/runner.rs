@@ -551,24 +551,96 @@ fn a_full_disk_neither_blocks_nor_ends_a_program() {
         fs::write(rig.dir().join("go"), "").unwrap();
         let exit = rig.exit_of(id);
         let log = rig.log("a");
+        let lines = log_lines(&rig.log_path("a"));
         umount2(&disk, MntFlags::MNT_DETACH).unwrap();
         assert_eq!(exit, Exit::Code(3));
         assert!(log.ends_with("\nback\n"), "{}", &log[log.len().saturating_sub(200)..]);
         let mut kept = 0;
+        for line in log.lines().filter(|line| *line != "back") {
+            assert_eq!(line.len(), "line 10000".len(), "{line}");
+            kept += line.len() + 1;
+        }
         let mut missing = 0;
-        for line in log.lines() {
-            if let Some(rest) = line.strip_prefix("[wsup: ") {
-                missing += rest.split(' ').next().unwrap().parse::<usize>().unwrap();
-                assert!(
-                    rest.ends_with("bytes of output are missing here: No space left on device]")
-                );
-            } else if line != "back" {
-                assert_eq!(line.len(), "line 10000".len(), "{line}");
-                kept += line.len() + 1;
-            }
+        for rest in lines.iter().filter_map(|line| line.strip_prefix("[wsup: ")) {
+            missing += rest.split(' ').next().unwrap().parse::<usize>().unwrap();
+            assert!(rest.ends_with("bytes of output are missing here: No space left on device]"));
         }
         assert!(missing > 0 && kept > 0);
         assert_eq!(kept + missing, 10_000 * "line 10000\n".len());
+        let told: Vec<&String> =
+            rig.warnings().iter().filter(|said| said.contains("No space left")).collect();
+        assert!(told[0].contains("output cannot be written to "), "{told:?}");
+        let end = format!("{missing} bytes of output are missing from ");
+        assert!(told[1].starts_with(&end) && told[1].ends_with("there is room again"), "{told:?}");
+    });
+}
+
+#[test]
+fn a_log_file_that_may_not_grow_is_rotated_and_ends_nobody() {
+    each_mode(|rig| {
+        // The runner's own limit, which it must survive (SIGXFSZ).
+        let pid = nix::unistd::Pid::from_raw(rig.runner_pid() as i32);
+        set_fsize(pid, 20_000);
+        let id = rig.spawn(sh("i=0; while [ $i -lt 3000 ]; do echo \"line $i\"; i=$((i+1)); done"));
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let expected: Vec<String> = (0..3000).map(|i| format!("line {i}")).collect();
+        assert_eq!(log_lines(&rig.log_path("a")), expected);
+        assert!(rig.log("a").len() <= 20_000);
+    });
+}
+
+/// Limits the size of files that another process of ours writes.
+fn set_fsize(pid: nix::unistd::Pid, bytes: u64) {
+    let status = std::process::Command::new("prlimit")
+        .args([format!("--pid={pid}"), format!("--fsize={bytes}:")])
+        .status();
+    assert!(status.expect("prlimit").success());
+}
+
+/// All lines of a log, as its reader puts them together.
+fn log_lines(path: &std::path::Path) -> Vec<String> {
+    use wsup::runner::logs::select::{Query, open};
+    let lines = open(path, &Query::default()).unwrap().read_all().unwrap();
+    lines.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect()
+}
+
+#[test]
+fn a_flood_from_both_outputs_is_told_apart_line_by_line() {
+    use wsup::runner::logs::read::Origin;
+    use wsup::runner::logs::select::{Query, open};
+    const LINES: usize = 30_000;
+    each_mode(|rig| {
+        // Blocks of 64 KiB, which end anywhere in a line, and far more than a file takes.
+        let flood = |word: &str, to: &str| {
+            format!(
+                "seq -f '{word} %.0f of a flood of lines' {LINES} | dd obs=64k status=none {to} &"
+            )
+        };
+        let script = format!("{}\n{}\nwait", flood("out", ""), flood("err", ">&2"));
+        let mut plan = rig.plan(sh(&script));
+        plan.log =
+            LogPlan::File { path: rig.log_path("a").into(), max_size: 300_000, max_files: 1000 };
+        let id = rig.start(plan);
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let lines = open(&rig.log_path("a"), &Query::default()).unwrap().read_all().unwrap();
+        for (word, origin) in [("out", Origin::Stdout), ("err", Origin::Stderr)] {
+            let mut count = 0;
+            for line in lines.iter().filter(|line| line.origin == origin) {
+                count += 1;
+                let text = String::from_utf8_lossy(&line.text);
+                assert_eq!(text, format!("{word} {count} of a flood of lines"));
+            }
+            assert_eq!(count, LINES, "{word}");
+        }
+        assert_eq!(lines.len(), 2 * LINES);
+        // Nor are lines mixed in the files, which people look at as well.
+        for number in 0..1000 {
+            let path = wsup::runner::logs::segment_path(&rig.log_path("a"), number);
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            assert!(text.len() <= 300_000 && text.ends_with('\n'), "{}", path.display());
+            let good = |l: &str| l.starts_with("out ") || l.starts_with("err ");
+            assert!(text.lines().all(|l| good(l) && l.ends_with(" of a flood of lines")));
+        }
     });
 }
 

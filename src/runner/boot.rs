@@ -86,7 +86,9 @@ pub(super) fn detach() -> io::Result<()> {
     std::env::set_current_dir("/")?;
     // A terminal, and whoever ends a whole session, must not take the instances' parent away. It
     // goes when its daemon says so, or when there is nothing to hold.
-    for signal in [nix::libc::SIGHUP, nix::libc::SIGINT, nix::libc::SIGQUIT, nix::libc::SIGTERM] {
+    let others = [nix::libc::SIGHUP, nix::libc::SIGINT, nix::libc::SIGQUIT, nix::libc::SIGTERM];
+    // A log file that may not grow is no reason to die.
+    for signal in others.into_iter().chain([nix::libc::SIGXFSZ]) {
         sys::ignore_signal(signal);
     }
     Ok(())

@@ -42,9 +42,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-/// Descriptors handled in one turn. Bounds how long a command waits behind output: at most this
-/// many writes of 64 KiB.
+/// Descriptors handled in one turn.
 const BATCH: usize = 64;
+
+/// How long output is carried before ends and commands are looked at again: where the disk is
+/// slow, that is one write.
+const OUTPUT_SLICE: Millis = Millis(5);
 
 /// Connections that have not said Hello yet; a stranger's further ones are refused.
 const CONNS_MAX: usize = 8;
@@ -110,6 +113,8 @@ struct Runner {
     will: Option<Mono>,
     shutdown: bool,
     hold: Hold,
+    /// Where the carrying of output was broken off.
+    left_over: Option<u64>,
     buffer: Vec<u8>,
     /// A descriptor to give up when there are no more, so that a connection can be turned away:
     /// left waiting, it would wake the loop for ever.
@@ -148,6 +153,7 @@ impl Runner {
             will: None,
             shutdown: false,
             hold: Hold::new(booted.spawner, booted.cgroups, booted.mode, booted.files, FIRST_KEY),
+            left_over: None,
             buffer: vec![0; 64 << 10],
             spare: fs::File::open("/dev/null").ok(),
             capacity: booted.capacity,
@@ -168,15 +174,30 @@ impl Runner {
             for event in ready.iter().filter(|e| !is_output(e.data())) {
                 self.handle(event.data(), event.events());
             }
-            for event in ready.iter().filter(|e| is_output(e.data())) {
-                self.hold.ready(&self.epoll, event.data());
-            }
+            self.carry_output(ready);
             self.hold.sweep_orphans(&self.epoll);
             self.deadlines();
             self.flush();
             if self.may_go() && self.leave() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Carries output as long as nothing else may be waiting for it. What is left over is reported
+    /// again, and then comes first.
+    fn carry_output(&mut self, ready: &[EpollEvent]) {
+        self.hold.begin_turn();
+        let begun = clock::mono();
+        let output = || ready.iter().map(EpollEvent::data).filter(|token| is_output(*token));
+        let first = self.left_over.take().and_then(|left| output().position(|token| token == left));
+        let first = first.unwrap_or(0);
+        for token in output().skip(first).chain(output().take(first)) {
+            if clock::mono().since(begun) > OUTPUT_SLICE {
+                self.left_over = Some(token);
+                return;
+            }
+            self.hold.ready(&self.epoll, token);
         }
     }
 

@@ -99,6 +99,8 @@ pub(super) struct Output {
     log: Option<Log>,
     stdout: Option<Pump>,
     stderr: Option<Pump>,
+    /// In which turn of the loop it was carried last, and how much of its budget is spent.
+    spent: (u64, usize),
 }
 
 impl Output {
@@ -108,6 +110,7 @@ impl Output {
             log: Some(log),
             stdout: Some(Pump::new(stdout, Stream::Stdout)),
             stderr: Some(Pump::new(stderr, Stream::Stderr)),
+            spent: (0, 0),
         }
     }
 
@@ -118,32 +121,45 @@ impl Output {
             .filter_map(|(stream, pump)| Some((stream, &pump.as_ref()?.pipe)))
     }
 
-    /// One bounded turn of one pipe. `Ended`: the pipe is to be taken out of the poller, then
+    /// One bounded turn of one pipe: both together get no more than `buffer`'s length within one
+    /// turn of the loop. `Ended`: the pipe is to be taken out of the poller, then
     /// [`Output::close`]d.
     pub(super) fn turn(
         &mut self,
         stream: Stream,
+        loop_turn: u64,
         buffer: &mut [u8],
-        warn: &mut Option<String>,
+        said: &mut Vec<String>,
     ) -> Turn {
+        if self.spent.0 != loop_turn {
+            self.spent = (loop_turn, 0);
+        }
+        let left = buffer.len().saturating_sub(self.spent.1);
+        let buffer = buffer.get_mut(..left).unwrap_or_default();
         let pump = match stream {
             Stream::Stdout => self.stdout.as_mut(),
             Stream::Stderr => self.stderr.as_mut(),
         };
-        match (pump, self.log.as_mut()) {
-            (Some(pump), Some(log)) => pump.turn(log, buffer, warn),
-            (None, _) | (_, None) => Turn::Ended,
+        let (Some(pump), Some(log)) = (pump, self.log.as_mut()) else { return Turn::Ended };
+        if buffer.is_empty() {
+            // The poller says again that there is something.
+            return Turn::Carried(0);
         }
+        let turn = pump.turn(log, buffer, said);
+        if let Turn::Carried(len) = turn {
+            self.spent.1 += len;
+        }
+        turn
     }
 
     /// Gives a pipe up that has ended; what it held back is written.
-    pub(super) fn close(&mut self, stream: Stream, warn: &mut Option<String>) {
+    pub(super) fn close(&mut self, stream: Stream, said: &mut Vec<String>) {
         let pump = match stream {
             Stream::Stdout => self.stdout.take(),
             Stream::Stderr => self.stderr.take(),
         };
         if let (Some(mut pump), Some(log)) = (pump, self.log.as_mut()) {
-            pump.release(log, warn);
+            pump.release(log, said);
         }
     }
 
@@ -155,12 +171,12 @@ impl Output {
     }
 
     /// Carries all that is left, once no process of the tree lives.
-    pub(super) fn finish(&mut self, buffer: &mut [u8], warn: &mut Option<String>) {
+    pub(super) fn finish(&mut self, buffer: &mut [u8], said: &mut Vec<String>) {
         let Some(log) = self.log.as_mut() else { return };
         for mut pump in [self.stdout.take(), self.stderr.take()].into_iter().flatten() {
-            pump.drain(log, buffer, warn);
+            pump.drain(log, buffer, said);
         }
-        log.end();
+        log.end(said);
     }
 }
 

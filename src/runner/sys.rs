@@ -371,3 +371,11 @@ pub(super) fn ignore_signal(signal: i32) {
     // SAFETY: SIG_IGN runs no code of ours.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
+
+/// How many bytes can be read from a pipe at once; 0 if that cannot be told.
+pub(super) fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes an int, and `count` is one.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+}

@@ -82,6 +82,7 @@ pub(crate) struct Rig {
     outcomes: BTreeMap<InstanceId, Vec<Outcome>>,
     seq: u64,
     slot: u64,
+    warnings: Vec<String>,
     /// How long instance `a`'s log was when the last plan was made.
     log_start: usize,
 }
@@ -104,6 +105,7 @@ impl Rig {
             outcomes: BTreeMap::new(),
             seq: 0,
             slot: 0,
+            warnings: Vec::new(),
             log_start: 0,
         };
         rig.connect();
@@ -214,7 +216,10 @@ impl Rig {
                     self.outcomes.entry(outcome.id()).or_default().push(outcome.clone());
                     return outcome;
                 }
-                Notice::Warning { message, .. } => eprintln!("warning: {message}"),
+                Notice::Warning { message, .. } => {
+                    eprintln!("warning: {message}");
+                    self.warnings.push(message);
+                }
                 Notice::Welcome(_) => panic!("a second welcome"),
             }
         }
@@ -228,6 +233,11 @@ impl Rig {
             }
             self.next_outcome();
         }
+    }
+
+    /// What the runner has warned of so far.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     pub(crate) fn last_seq(&self) -> u64 {

@@ -252,12 +252,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends a last line that has no end.
+    /// Sends last lines that have no end.
     async fn send_rest(&mut self, out: &Lines) -> Result<(), Stop> {
-        match self.cursor.as_mut().and_then(Cursor::finish) {
-            Some(line) => Ok(out.bytes(self.render(&[line])).await?),
-            None => Ok(()),
-        }
+        let lines = self.cursor.as_mut().map(Cursor::finish).unwrap_or_default();
+        Ok(out.bytes(self.render(&lines)).await?)
     }
 
     /// Every line ends with a newline, also a program's last words without one.

@@ -61,6 +61,8 @@ pub(super) struct Hold {
     pub(super) warnings: Vec<Notice>,
     /// Where bytes pass through; one for all.
     buffer: Vec<u8>,
+    /// Counts the loop's turns: each start has its budget in each.
+    turn: u64,
 }
 
 impl Hold {
@@ -87,7 +89,13 @@ impl Hold {
             outbox: Outbox::default(),
             warnings: Vec::new(),
             buffer: vec![0; READ_MAX],
+            turn: 0,
         }
+    }
+
+    /// The loop has been woken once more.
+    pub(super) fn begin_turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// How trees are held.
@@ -314,20 +322,18 @@ impl Hold {
     fn output_ready(&mut self, epoll: &Epoll, key: u64, stream: Stream) {
         let crowded = self.starts.len() > OPEN_LOGS_MAX;
         let Some(start) = self.starts.get_mut(&key) else { return };
-        let mut warning = None;
-        match start.output.turn(stream, &mut self.buffer, &mut warning) {
-            Turn::Open | Turn::Idle => {}
+        let mut said = Vec::new();
+        match start.output.turn(stream, self.turn, &mut self.buffer, &mut said) {
+            Turn::Carried(_) | Turn::Idle => {}
             Turn::Ended => {
                 unwatch_pipe(epoll, &start.output, stream);
-                start.output.close(stream, &mut warning);
+                start.output.close(stream, &mut said);
             }
         }
         if crowded {
             start.output.rest();
         }
-        if let Some(text) = warning {
-            self.warn(key, text);
-        }
+        said.into_iter().for_each(|text| self.warn(key, text));
     }
 
     fn main_ready(&mut self, epoll: &Epoll, key: u64) {
@@ -413,11 +419,9 @@ impl Hold {
         for stream in [Stream::Stdout, Stream::Stderr] {
             unwatch_pipe(epoll, &start.output, stream);
         }
-        let mut warning = None;
-        start.output.finish(&mut self.buffer, &mut warning);
-        if let Some(text) = warning {
-            self.warnings.push(warning_of(&start.held, text));
-        }
+        let mut said = Vec::new();
+        start.output.finish(&mut self.buffer, &mut said);
+        self.warnings.extend(said.into_iter().map(|text| warning_of(&start.held, text)));
         if start.group.is_none() {
             // It was kept as a zombie so far.
             let _reaped = sys::wait(Wait::Pidfd(start.pidfd.as_fd()));

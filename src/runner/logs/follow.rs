@@ -147,8 +147,8 @@ impl Follower {
         Ok(lines)
     }
 
-    /// The unfinished line at the end, once nothing more is to be waited for.
-    pub fn finish(&mut self) -> Option<Line> {
+    /// The unfinished lines at the end, once nothing more is to be waited for.
+    pub fn finish(&mut self) -> Vec<Line> {
         self.cursor.finish()
     }
 }
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(follower.read_new().unwrap(), []);
         let mut log = Log::new(&path, 20, 5, true);
         for round in 0..20 {
-            log.append(Stream::Stdout, format!("line {round}\n").as_bytes());
+            log.append(Stream::Stdout, format!("line {round}\n").as_bytes(), &mut Vec::new());
             let mut got = Vec::new();
             while got.is_empty() {
                 wait(&follower);
@@ -190,8 +190,8 @@ mod tests {
             assert_eq!(got[0].text, format!("line {round}").into_bytes());
         }
         assert_eq!(follower.read_new().unwrap(), []);
-        log.append(Stream::Stdout, b"last words");
-        log.end();
+        log.append(Stream::Stdout, b"last words", &mut Vec::new());
+        log.end(&mut Vec::new());
         wait(&follower);
         let mut got = follower.read_new().unwrap();
         got.extend(follower.read_new().unwrap());

@@ -8,6 +8,7 @@ pub mod follow;
 pub mod index;
 pub(super) mod pump;
 pub mod read;
+mod rotate;
 pub mod select;
 pub(super) mod write;
 

@@ -1,17 +1,29 @@
 //! From a pipe to a log.
 //!
-//! Responsible for reading a bounded amount at a turn and for holding back unfinished lines. Must
+//! Responsible for carrying a bounded amount at a turn and for holding back unfinished lines. Must
 //! not decide when it is a pipe's turn.
+//!
+//! Output is read, and written in whole lines. A flood is not: what fills the pipe again and again
+//! goes from it into the file by splice(2), without passing through us, and the file may then end
+//! within a line until the next turn. Only the last piece is looked at if the program's other
+//! output must not get into the middle of a line.
 
 use super::index::Stream;
-use super::write::Log;
+use super::write::{Log, Unseen};
 use nix::errno::Errno;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-/// How much is read at one turn: a pipe's usual capacity. No flood gets more before the others
+/// How much is carried at one turn: a pipe's usual capacity. No flood gets more before the others
 /// have had their turn.
 pub(in crate::runner) const READ_MAX: usize = 64 << 10;
+
+/// A turn that carries at least this much is part of a flood. Below it, reading and writing cost
+/// no more than splice(2) does.
+const FLOOD_MIN: usize = 16 << 10;
+
+/// How much of a flood's end is looked at for the end of a line.
+const LOOKED_AT: usize = 4 << 10;
 
 /// How much of an unfinished line is held back, so that two streams do not mix within a line.
 /// What is longer is written in pieces.
@@ -27,13 +39,14 @@ pub(in crate::runner) struct Pump {
     pub(in crate::runner) pipe: OwnedFd,
     stream: Stream,
     held: Vec<u8>,
+    flood: bool,
 }
 
 /// What a turn came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::runner) enum Turn {
-    /// There may be more.
-    Open,
+    /// So many bytes were carried. There may be more.
+    Carried(usize),
     /// Nothing to read at the moment.
     Idle,
     /// All writers are gone.
@@ -43,25 +56,45 @@ pub(in crate::runner) enum Turn {
 impl Pump {
     /// For the read end of a pipe that does not block.
     pub(in crate::runner) fn new(pipe: OwnedFd, stream: Stream) -> Pump {
-        Pump { pipe, stream, held: Vec::new() }
+        Pump { pipe, stream, held: Vec::new(), flood: false }
     }
 
-    /// Carries what is there, at most `buffer`'s length. `warn` gets what people should know.
+    /// Carries what is there, at most `buffer`'s length. `said` gets what people should know.
     pub(in crate::runner) fn turn(
         &mut self,
         log: &mut Log,
         buffer: &mut [u8],
-        warn: &mut Option<String>,
+        said: &mut Vec<String>,
     ) -> Turn {
-        match nix::unistd::read(&self.pipe, buffer) {
+        let mut passed = 0;
+        if self.flood {
+            match log.unseen(self.stream) {
+                Unseen::No => {}
+                Unseen::All => match self.pass(log, buffer.len(), said) {
+                    Ok(0) => return Turn::Ended,
+                    Ok(len) => return Turn::Carried(len),
+                    Err(Errno::EAGAIN) => return Turn::Idle,
+                    // The reading will tell.
+                    Err(_) => {}
+                },
+                Unseen::Lines => {
+                    let there = available(&self.pipe).min(buffer.len());
+                    if there >= FLOOD_MIN {
+                        passed = self.pass(log, there - LOOKED_AT, said).unwrap_or(0);
+                    }
+                }
+            }
+        }
+        let room = buffer.len() - passed;
+        match nix::unistd::read(&self.pipe, buffer.get_mut(..room).unwrap_or_default()) {
             Ok(0) => Turn::Ended,
             Ok(len) => {
-                let said = self.carry(log, buffer.get(..len).unwrap_or_default());
-                *warn = said.or(warn.take());
-                Turn::Open
+                self.flood = passed + len >= FLOOD_MIN;
+                self.carry(log, buffer.get(..len).unwrap_or_default(), said);
+                Turn::Carried(passed + len)
             }
-            Err(Errno::EAGAIN) => Turn::Idle,
-            Err(Errno::EINTR) => Turn::Open,
+            Err(Errno::EAGAIN) if passed == 0 => Turn::Idle,
+            Err(Errno::EAGAIN | Errno::EINTR) => Turn::Carried(passed),
             // No other error is known for a pipe; there is nothing more to be had from it.
             Err(_) => Turn::Ended,
         }
@@ -72,44 +105,54 @@ impl Pump {
         &mut self,
         log: &mut Log,
         buffer: &mut [u8],
-        warn: &mut Option<String>,
+        said: &mut Vec<String>,
     ) {
-        for _ in 0..DRAIN_MAX / READ_MAX + 1 {
-            match self.turn(log, buffer, warn) {
-                Turn::Open => {}
+        let mut left = DRAIN_MAX;
+        while left > 0 {
+            match self.turn(log, buffer, said) {
+                // At least one, so that this ends.
+                Turn::Carried(len) => left = left.saturating_sub(len.max(1)),
                 Turn::Idle | Turn::Ended => break,
             }
         }
-        self.release(log, warn);
+        self.release(log, said);
     }
 
     /// Writes what was held back: the line will not be finished any more.
-    pub(in crate::runner) fn release(&mut self, log: &mut Log, warn: &mut Option<String>) {
+    pub(in crate::runner) fn release(&mut self, log: &mut Log, said: &mut Vec<String>) {
         let rest = std::mem::take(&mut self.held);
-        let said = log.append(self.stream, &rest);
-        *warn = said.or(warn.take());
+        log.append(self.stream, &rest, said);
     }
 
-    fn carry(&mut self, log: &mut Log, bytes: &[u8]) -> Option<String> {
+    /// Has the kernel carry at most so many bytes into the log.
+    fn pass(&mut self, log: &mut Log, len: usize, said: &mut Vec<String>) -> Result<usize, Errno> {
+        self.release(log, said);
+        let passed = log.splice(self.stream, &self.pipe, len);
+        self.flood = passed.is_ok_and(|len| len >= FLOOD_MIN);
+        passed
+    }
+
+    fn carry(&mut self, log: &mut Log, bytes: &[u8], said: &mut Vec<String>) {
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let (lines, rest) = bytes.split_at_checked(whole).unwrap_or((bytes, b""));
-        let mut said = None;
         if !lines.is_empty() {
             if self.held.is_empty() {
-                said = log.append(self.stream, lines);
+                log.append(self.stream, lines, said);
             } else {
                 self.held.extend_from_slice(lines);
-                said = log.append(self.stream, &self.held);
-                self.held = Vec::new();
+                self.release(log, said);
             }
         }
         self.held.extend_from_slice(rest);
         if self.held.len() > HOLD_MAX {
-            said = log.append(self.stream, &self.held).or(said);
-            self.held = Vec::new();
+            self.release(log, said);
         }
-        said
     }
+}
+
+/// How many bytes wait in a pipe.
+fn available(pipe: &OwnedFd) -> usize {
+    crate::runner::sys::readable_bytes(pipe.as_fd())
 }
 
 /// A pipe for a program's output: our end does not block, neither survives execve.

@@ -3,7 +3,7 @@
 //! Responsible for lines with their time and stream, in the order in which they were written, also
 //! while the log is being written and rotated. Must not wait for anything: see `follow` for that.
 
-use super::index::{HEADER_LEN, Mark, Record, Stream, read_header, records};
+use super::index::{HEADER_LEN, Mark, Record, Stream, read_header, take_in};
 use super::{index_path, segment_path};
 use crate::core::time::Wall;
 use std::collections::BTreeSet;
@@ -11,6 +11,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+/// A line that is longer than this many bytes is given out in pieces.
+const LINE_MAX: usize = 1 << 20;
 
 /// How much of a file is read at once.
 const READ_MAX: usize = 64 << 10;
@@ -59,6 +62,8 @@ pub(super) struct Segment {
     index: Option<File>,
     index_read: u64,
     pub(super) records: Vec<Record>,
+    /// How many records have stayed the same since a cursor looked last.
+    stand: usize,
 }
 
 impl Segment {
@@ -75,6 +80,7 @@ impl Segment {
             index: None,
             index_read: HEADER_LEN as u64,
             records: Vec::new(),
+            stand: usize::MAX,
         };
         // A rotation may have come in between: then the index has the next number by now.
         for number in number..number.saturating_add(3) {
@@ -103,9 +109,9 @@ impl Segment {
                 }
                 bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
             }
-            let whole = bytes.len() - bytes.len() % super::index::RECORD_LEN;
-            self.index_read += whole as u64;
-            self.records.extend(records(bytes.get(..whole).unwrap_or_default()));
+            let (taken, stand) = take_in(&mut self.records, &bytes);
+            self.index_read += taken as u64;
+            self.stand = self.stand.min(stand);
         }
         Ok(len)
     }
@@ -154,6 +160,17 @@ pub(super) fn segments(path: &Path) -> io::Result<Vec<Segment>> {
     Ok(all)
 }
 
+/// An unfinished line, and whose it is.
+#[derive(Debug, Default)]
+struct Held {
+    text: Vec<u8>,
+    from: Option<Record>,
+    /// Something of this stream was seen.
+    seen: bool,
+    /// Up to the end of the line nothing counts: its beginning is not wanted.
+    leave_out: bool,
+}
+
 /// Where a reader has come to in an instance's log.
 #[derive(Debug)]
 pub struct Cursor {
@@ -164,11 +181,14 @@ pub struct Cursor {
     next_record: usize,
     /// Whose bytes are being read.
     present: Option<Record>,
-    /// An unfinished line, and whose it is.
-    held: Vec<u8>,
-    held_from: Option<Record>,
+    stdout: Held,
+    stderr: Held,
+    /// Where there is no index.
+    unknown: Held,
     /// Lines to leave out first.
     pub(super) skip: usize,
+    /// It began at a place where a line may have begun before.
+    amid: bool,
     /// Where to stop.
     end: Option<Place>,
     done: bool,
@@ -183,9 +203,11 @@ impl Cursor {
             offset: 0,
             next_record: 0,
             present: None,
-            held: Vec::new(),
-            held_from: None,
+            stdout: Held::default(),
+            stderr: Held::default(),
+            unknown: Held::default(),
             skip: 0,
+            amid: begin.is_some_and(|begin| begin.offset > 0),
             end,
             done: false,
         };
@@ -235,12 +257,12 @@ impl Cursor {
         lines.drain(..skipped);
     }
 
-    /// The unfinished line at the end, when nothing more is to be waited for.
-    pub fn finish(&mut self) -> Option<Line> {
+    /// The unfinished lines at the end, when nothing more is to be waited for.
+    pub fn finish(&mut self) -> Vec<Line> {
         let mut lines = Vec::new();
-        self.release(&mut lines);
+        self.release_all(&mut lines);
         self.leave_out(&mut lines);
-        lines.pop()
+        lines
     }
 
     /// Everything that is there now, the unfinished end included.
@@ -282,7 +304,7 @@ impl Cursor {
             self.done = true;
             return Ok(());
         }
-        self.release(lines);
+        release(&mut self.unknown, lines);
         self.segment = Some(next);
         self.offset = 0;
         self.next_record = 0;
@@ -294,10 +316,14 @@ impl Cursor {
     fn read_some(&mut self, lines: &mut Vec<Line>) -> io::Result<()> {
         let Some(segment) = self.segment.as_mut() else { return Ok(()) };
         let len = segment.refresh()?;
+        self.next_record = self.next_record.min(std::mem::replace(&mut segment.stand, usize::MAX));
         let here = self.end.filter(|end| end.inode == segment.inode).map(|end| end.offset);
+        if len < self.offset {
+            self.go_back(len);
+        }
         self.apply_records(lines);
         if here.is_some_and(|end| self.offset >= end) {
-            self.release(lines);
+            self.release_all(lines);
             self.done = true;
             return Ok(());
         }
@@ -314,6 +340,23 @@ impl Cursor {
         Ok(())
     }
 
+    /// The file has become shorter: an unfinished line was taken back, or somebody has cut it.
+    fn go_back(&mut self, len: u64) {
+        let back = usize::try_from(self.offset - len).unwrap_or(usize::MAX);
+        self.offset = len;
+        let held = self.held();
+        held.text.truncate(held.text.len().saturating_sub(back));
+    }
+
+    /// What is held of whose bytes are being read.
+    fn held(&mut self) -> &mut Held {
+        match self.present.map(|record| record.mark) {
+            Some(Mark::Chunk { stream: Stream::Stdout, .. }) => &mut self.stdout,
+            Some(Mark::Chunk { stream: Stream::Stderr, .. }) => &mut self.stderr,
+            Some(Mark::Start | Mark::Gap { .. } | Mark::End) | None => &mut self.unknown,
+        }
+    }
+
     /// Takes in the records of the place that was come to.
     fn apply_records(&mut self, lines: &mut Vec<Line>) {
         while let Some(record) =
@@ -321,39 +364,59 @@ impl Cursor {
             && record.offset <= self.offset
         {
             self.next_record += 1;
+            self.present = Some(record);
             match record.mark {
-                Mark::Chunk { joined: true, .. } => {}
-                Mark::Chunk { joined: false, .. } | Mark::Start | Mark::Gap | Mark::End => {
-                    self.release(lines);
+                Mark::Chunk { joined, .. } => {
+                    let amid = self.amid;
+                    release(&mut self.unknown, lines);
+                    let held = self.held();
+                    if !joined {
+                        release(held, lines);
+                    }
+                    held.leave_out = joined && (held.leave_out || (amid && !held.seen));
+                    held.seen = true;
+                }
+                Mark::Start | Mark::End => self.release_all(lines),
+                Mark::Gap { lost, errno } => {
+                    self.release_all(lines);
+                    lines.push(gap(record.at, lost, errno));
                 }
             }
-            self.present = Some(record);
         }
     }
 
     fn split(&mut self, bytes: &[u8], lines: &mut Vec<Line>) {
+        let present = self.present;
+        let held = self.held();
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            if self.held.is_empty() {
-                self.held_from = self.present;
+            let ends = piece.ends_with(b"\n");
+            if held.leave_out {
+                held.leave_out = !ends;
+                continue;
             }
-            match piece.strip_suffix(b"\n") {
-                Some(rest) => {
-                    self.held.extend_from_slice(rest);
-                    let text = std::mem::take(&mut self.held);
-                    lines.push(line(self.held_from.or(self.present), text, true));
-                    self.held_from = None;
-                }
-                None => self.held.extend_from_slice(piece),
+            if held.text.is_empty() {
+                held.from = present;
+            }
+            held.text.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+            if ends || held.text.len() >= LINE_MAX {
+                let text = std::mem::take(&mut held.text);
+                lines.push(line(held.from.take().or(present), text, ends));
             }
         }
     }
 
-    /// Gives the held line up as one that will not be finished.
-    fn release(&mut self, lines: &mut Vec<Line>) {
-        if !self.held.is_empty() {
-            let text = std::mem::take(&mut self.held);
-            lines.push(line(self.held_from.take(), text, false));
+    fn release_all(&mut self, lines: &mut Vec<Line>) {
+        for held in [&mut self.stdout, &mut self.stderr, &mut self.unknown] {
+            release(held, lines);
         }
+    }
+}
+
+/// Gives a held line up as one that will not be finished.
+fn release(held: &mut Held, lines: &mut Vec<Line>) {
+    if !held.text.is_empty() {
+        let text = std::mem::take(&mut held.text);
+        lines.push(line(held.from.take(), text, false));
     }
 }
 
@@ -361,8 +424,17 @@ fn line(from: Option<Record>, text: Vec<u8>, whole: bool) -> Line {
     let origin = match from.map(|record| record.mark) {
         Some(Mark::Chunk { stream: Stream::Stdout, .. }) => Origin::Stdout,
         Some(Mark::Chunk { stream: Stream::Stderr, .. }) => Origin::Stderr,
-        Some(Mark::Gap) => Origin::Wsup,
-        Some(Mark::Start | Mark::End) | None => Origin::Unknown,
+        Some(Mark::Start | Mark::Gap { .. } | Mark::End) | None => Origin::Unknown,
     };
     Line { at: from.map(|record| record.at), origin, text, whole }
+}
+
+/// The line that stands for output that could not be written. The log file has no such line.
+fn gap(at: Wall, lost: u64, errno: u8) -> Line {
+    let why = match errno {
+        0 => "it could not be written",
+        number => nix::errno::Errno::from_raw(i32::from(number)).desc(),
+    };
+    let text = format!("[wsup: {lost} bytes of output are missing here: {why}]").into_bytes();
+    Line { at: Some(at), origin: Origin::Wsup, text, whole: true }
 }

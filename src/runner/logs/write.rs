@@ -1,30 +1,53 @@
-//! An instance's log file and its rotation.
+//! An instance's log file.
 //!
-//! Responsible for appending whole lines, for the index, for rotation by size, and for getting
-//! over a disk that is full. Must not read pipes.
+//! Responsible for appending, for the index, for when it is time to rotate, and for getting over a
+//! disk that is full. Must not decide when a pipe is read.
 
-use super::index::{HEADER_LEN, Mark, RECORD_LEN, Record, Stream, header};
-use super::{index_path, segment_path};
+use super::index::{Mark, Record, Stream};
+use super::rotate::{Found, Open, rotate};
+use crate::core::time::{Millis, Mono, Wall};
 use crate::os::clock;
 use nix::errno::Errno;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use nix::fcntl::{FallocateFlags, SpliceFFlags, fallocate, splice};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A line that is longer than what a pump holds back arrives in pieces. Rotation waits for its
 /// end, but not beyond this many bytes above the file's limit.
 const OVERRUN_MAX: u64 = 1 << 20;
 
-/// Of rotated files that a smaller `max_files` no longer covers, this many are looked for.
-const SURPLUS_MAX: u32 = 1000;
+/// So near to its limit a file takes no bytes unseen: room for one turn's bytes and for the end of
+/// a line that a pump would hold back.
+const UNSEEN_MARGIN: u64 = 128 << 10;
 
-/// The open pair of files.
+/// An index has a record for each millisecond in which something was written, up to this size and
+/// a sixteenth of the log file's; beyond that, for each second. A change of stream always has one.
+const INDEX_FREE: u64 = 64 << 10;
+const SPACING: (i64, i64) = (1, 1000);
+
+/// Besides its share of the log's bound, an index may have this size. One that is larger than
+/// both makes the file be rotated: two streams that take turns with every byte must not fill the
+/// disk.
+const INDEX_MAX: u64 = 256 << 10;
+
+/// How far back a failed write looks for the end of the last whole line.
+const CUT_MAX: u64 = 64 << 10;
+
+/// A disk that is now full and now not is told of so often.
+const TOLD_EVERY: Millis = Millis::from_secs(60);
+
+/// What could not be written since the last that could.
 #[derive(Debug)]
-struct Open {
-    data: File,
-    index: File,
-    size: u64,
+struct Loss {
+    bytes: u64,
+    why: Errno,
+    /// Of each stream: the rest of its line is to be left out, since the beginning was.
+    amid: [bool; 2],
+    /// People were told of it, and when they last were.
+    told: bool,
+    told_at: Option<Mono>,
 }
 
 /// An instance's log.
@@ -34,11 +57,26 @@ pub(in crate::runner) struct Log {
     max_size: u64,
     max_files: u32,
     open: Option<Open>,
-    /// The stream whose unfinished line the file ends with.
-    unfinished: Option<Stream>,
-    /// Bytes that could not be written since the last that could, and why.
-    dropped: u64,
-    reason: String,
+    /// The last record, if it speaks of the bytes at the end.
+    last: Option<(Stream, Wall)>,
+    /// Of each stream: the last line in the file has no end yet.
+    amid: [bool; 2],
+    /// The stream that has written unseen, so that `amid` is to be looked up.
+    unseen: Option<Stream>,
+    /// Which streams have written.
+    writers: [bool; 2],
+    /// The file system takes no splice(2).
+    plain: bool,
+    loss: Loss,
+}
+
+/// Whether bytes may go into the file unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unseen {
+    No,
+    /// Up to the end of a line only: another stream writes as well.
+    Lines,
+    All,
 }
 
 impl Log {
@@ -50,44 +88,80 @@ impl Log {
             max_size: max_size.max(1),
             max_files: max_files.max(1),
             open: None,
-            unfinished: None,
-            dropped: 0,
-            reason: String::new(),
+            last: None,
+            amid: [false; 2],
+            unseen: None,
+            writers: [false; 2],
+            plain: false,
+            loss: Loss {
+                bytes: 0,
+                why: Errno::UnknownErrno,
+                amid: [false; 2],
+                told: false,
+                told_at: None,
+            },
         };
         if run {
-            log.mark(Mark::Start);
+            // If it fails, the next write says so.
+            let _marked = log.mark(Mark::Start);
         }
         log
     }
 
     /// Appends bytes of one stream: whole lines, or a piece of a line that is too long to be held
-    /// back or will never end. Tells people's reason the first time that it fails.
-    pub(in crate::runner) fn append(&mut self, stream: Stream, bytes: &[u8]) -> Option<String> {
-        if bytes.is_empty() {
-            return None;
-        }
-        if self.dropped > 0 && self.tell_gap().is_err() {
-            self.dropped += bytes.len() as u64;
-            return None;
-        }
+    /// back or will never end. `said` gets what people should know.
+    pub(in crate::runner) fn append(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        said: &mut Vec<String>,
+    ) {
         let mut rest = bytes;
+        if !rest.is_empty() && (self.loss.bytes > 0 || of(&self.loss.amid, stream)) {
+            rest = self.recover(stream, rest, said);
+        }
         while !rest.is_empty() {
             match self.append_some(stream, rest) {
                 Ok(len) => rest = rest.get(len..).unwrap_or_default(),
-                Err(error) => {
-                    self.reason = error
-                        .raw_os_error()
-                        .map_or_else(|| error.to_string(), |e| Errno::from_raw(e).desc().into());
-                    self.dropped += rest.len() as u64;
-                    return Some(format!(
-                        "output cannot be written to {}: {}",
-                        self.path.display(),
-                        self.reason
-                    ));
-                }
+                Err(error) => return self.lose(stream, rest, &error, said),
             }
         }
-        None
+    }
+
+    /// Whether bytes of this stream may go into the file unseen.
+    pub(super) fn unseen(&mut self, stream: Stream) -> Unseen {
+        if self.plain || self.loss.bytes > 0 || of(&self.loss.amid, stream) {
+            return Unseen::No;
+        }
+        let Ok(open) = self.opened() else { return Unseen::No };
+        if open.size + UNSEEN_MARGIN > self.max_size || self.index_is_full() {
+            return Unseen::No;
+        }
+        if of(&self.writers, other(stream)) { Unseen::Lines } else { Unseen::All }
+    }
+
+    /// Moves bytes from a pipe into the file without looking at them. 0: all writers are gone.
+    pub(super) fn splice(
+        &mut self,
+        stream: Stream,
+        pipe: &OwnedFd,
+        len: usize,
+    ) -> Result<usize, Errno> {
+        self.begin(stream).map_err(|error| errno_of(&error))?;
+        let open = self.opened().map_err(|error| errno_of(&error))?;
+        let mut at = i64::try_from(open.size).map_err(|_| Errno::EFBIG)?;
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+        let moved = splice(pipe, None, &open.data, Some(&mut at), len, flags);
+        match moved {
+            Ok(0) => {}
+            Ok(len) => {
+                open.size += len as u64;
+                self.unseen = Some(stream);
+            }
+            Err(Errno::EINVAL) => self.plain = true,
+            Err(_) => {}
+        }
+        moved
     }
 
     /// Closes the files; the next write opens them again.
@@ -97,98 +171,267 @@ impl Log {
 
     /// Closes an unfinished last line in the index, so that the next run's first line is not
     /// taken for its rest.
-    pub(in crate::runner) fn end(&mut self) {
-        if self.dropped > 0 {
-            let _still_full = self.tell_gap();
+    pub(in crate::runner) fn end(&mut self, said: &mut Vec<String>) {
+        if self.loss.bytes > 0 && self.has_room(1) {
+            // If it fails, it has at least been counted.
+            let _told = self.tell_gap(said);
         }
-        if self.unfinished.take().is_some() {
-            self.mark(Mark::End);
+        if self.loss.bytes > 0 && self.loss.told {
+            said.push(self.missing());
+        }
+        self.see();
+        if self.amid != [false; 2] {
+            // Where a run begins is marked as well.
+            let _marked = self.mark(Mark::End);
         }
     }
 
     /// Writes as many of the bytes as the present file takes, at least one line.
     fn append_some(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<usize> {
-        let joined = self.unfinished == Some(stream);
+        self.see();
         let size = self.opened()?.size;
+        if self.index_is_full() && size > 0 {
+            self.rotate()?;
+            return Ok(0);
+        }
         let room = self.max_size.saturating_sub(size);
         let mut len = whole_lines_within(bytes, room);
         if len == 0 {
-            let waits = self.unfinished.is_some() && size < self.max_size + OVERRUN_MAX;
+            let waits = self.amid != [false; 2] && size < self.max_size + OVERRUN_MAX;
             if size > 0 && !waits {
                 self.rotate()?;
                 return Ok(0);
             }
             len = first_line(bytes);
         }
-        let piece = bytes.get(..len).unwrap_or_default();
-        let mark = Mark::Chunk { stream, joined };
-        self.put(mark, piece)?;
-        self.unfinished = if piece.ends_with(b"\n") { None } else { Some(stream) };
-        Ok(len)
+        match self.put(stream, bytes.get(..len).unwrap_or_default()) {
+            // A limit on the size of files that is lower than ours.
+            Err(error) if errno_of(&error) == Errno::EFBIG && size > 0 => {
+                self.rotate()?;
+                Ok(0)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(len),
+        }
     }
 
-    /// Writes a record and its bytes, or nothing.
-    fn put(&mut self, mark: Mark, bytes: &[u8]) -> io::Result<()> {
+    /// Writes bytes, or nothing.
+    fn put(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        self.begin(stream)?;
         let open = self.opened()?;
-        let record = Record { at: clock::wall(), mark, offset: open.size };
-        // Without its record a chunk is still whole; it is then dated like the one before.
-        let indexed = open.index.write_all(&record.encode());
-        if let Err(error) = open.data.write_all(bytes) {
+        if let Err(error) = open.data.write_all_at(bytes, open.size) {
             // Half a line is worse than none, for whoever reads it.
             let _best_effort = open.data.set_len(open.size);
             return Err(error);
         }
         open.size += bytes.len() as u64;
-        drop(indexed);
+        self.unseen = None;
+        set(&mut self.amid, stream, !bytes.ends_with(b"\n"));
         Ok(())
     }
 
-    /// A record without bytes.
-    fn mark(&mut self, mark: Mark) {
-        // If it fails, the next write says so.
-        let _marked = self.put(mark, b"");
+    /// Sees to it that the index tells whose the next bytes are, and of when.
+    fn begin(&mut self, stream: Stream) -> io::Result<()> {
+        let now = clock::wall();
+        let crowded = self.opened().map(|o| o.index_len > INDEX_FREE + o.size / 16)?;
+        let spacing = if crowded { SPACING.1 } else { SPACING.0 };
+        if let Some((last, at)) = self.last
+            && last == stream
+            && (0..spacing).contains(&(now.0 - at.0))
+        {
+            return Ok(());
+        }
+        match self.opened()?.look()? {
+            Found::Same => self.see(),
+            found => {
+                if found == Found::Removed {
+                    self.open = None;
+                }
+                self.unseen = None;
+                self.amid = [false; 2];
+            }
+        }
+        let joined = of(&self.amid, stream);
+        self.add(now, Mark::Chunk { stream, joined })?;
+        self.last = Some((stream, now));
+        set(&mut self.writers, stream, true);
+        Ok(())
     }
 
-    /// Says in the log how much is missing.
-    fn tell_gap(&mut self) -> io::Result<()> {
-        let newline = if self.unfinished.is_some() { "\n" } else { "" };
-        let line = format!(
-            "{newline}[wsup: {} bytes of output are missing here: {}]\n",
-            self.dropped, self.reason
-        );
-        self.put(Mark::Gap, line.as_bytes())?;
-        self.dropped = 0;
-        self.unfinished = None;
+    /// A record that no bytes of a program follow.
+    fn mark(&mut self, mark: Mark) -> io::Result<()> {
+        self.add(clock::wall(), mark)?;
+        self.last = None;
+        self.amid = [false; 2];
+        self.unseen = None;
         Ok(())
+    }
+
+    fn add(&mut self, at: Wall, mark: Mark) -> io::Result<()> {
+        let open = self.opened()?;
+        open.add_record(&Record { at, mark, offset: open.size }.encode())
+    }
+
+    /// Looks up whether the line is finished that was written unseen.
+    fn see(&mut self) {
+        let Some(stream) = self.unseen.take() else { return };
+        let mut last = *b"\n";
+        if let Ok(open) = self.opened()
+            && open.size > 0
+        {
+            // If it cannot be read it counts as finished: then at worst a line is shown as two.
+            let _read = open.data.read_exact_at(&mut last, open.size - 1);
+        }
+        set(&mut self.amid, stream, last != *b"\n");
+    }
+
+    fn index_is_full(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.index_len > self.max_size / 2 + INDEX_MAX)
     }
 
     fn opened(&mut self) -> io::Result<&mut Open> {
         // Two steps, since the borrow checker does not see through `if let Some(open) = ...`.
         if self.open.is_none() {
-            self.open = Some(open_pair(&self.path)?);
+            let open = Open::new(&self.path)?;
+            if open.size == 0 {
+                self.last = None;
+            }
+            self.open = Some(open);
         }
         self.open.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Gives the present file the number 1, the others one more, and drops the oldest.
     fn rotate(&mut self) -> io::Result<()> {
         self.open = None;
-        self.unfinished = None;
-        // What is too old, also from a time when more were kept.
-        for number in self.max_files.saturating_sub(1).max(1)..SURPLUS_MAX {
-            let removed = remove_pair(&self.path, number)?;
-            if !removed && number >= self.max_files {
-                break;
+        self.last = None;
+        self.unseen = None;
+        rotate(&self.path, self.max_files)
+    }
+}
+
+/// Getting over a disk that is full.
+impl Log {
+    /// Counts what cannot be written, and takes an unfinished line at the end of the file back:
+    /// the file has whole lines, whatever is missing.
+    fn lose(&mut self, stream: Stream, bytes: &[u8], error: &io::Error, said: &mut Vec<String>) {
+        self.loss.why = errno_of(error);
+        self.loss.bytes += bytes.len() as u64;
+        self.take_back();
+        set(&mut self.loss.amid, stream, !bytes.ends_with(b"\n"));
+        let now = clock::mono();
+        if !self.loss.told && self.loss.told_at.is_none_or(|at| now.since(at) >= TOLD_EVERY) {
+            self.loss.told = true;
+            self.loss.told_at = Some(now);
+            let (path, why) = (self.path.display(), self.loss.why.desc());
+            said.push(format!(
+                "output cannot be written to {path}: {why}; the program goes on, and what is lost \
+                 is counted"
+            ));
+        }
+    }
+
+    fn take_back(&mut self) {
+        self.see();
+        let Some((stream, _)) = self.last.filter(|(stream, _)| of(&self.amid, *stream)) else {
+            return;
+        };
+        let Some(open) = self.open.as_mut() else { return };
+        let begin = open.size.saturating_sub(CUT_MAX);
+        let mut end = vec![0; usize::try_from(open.size - begin).unwrap_or(0)];
+        if open.data.read_exact_at(&mut end, begin).is_err() {
+            return;
+        }
+        let Some(at) = end.iter().rposition(|byte| *byte == b'\n') else { return };
+        let size = begin + at as u64 + 1;
+        if open.data.set_len(size).is_ok() {
+            self.loss.bytes += open.size - size;
+            open.size = size;
+            self.last = None;
+            self.amid = [false; 2];
+            set(&mut self.loss.amid, stream, true);
+        }
+    }
+
+    /// Tries whether there is room again, and gives what is to be written then: not the rest of a
+    /// line whose beginning is lost.
+    fn recover<'b>(&mut self, stream: Stream, bytes: &'b [u8], said: &mut Vec<String>) -> &'b [u8] {
+        let mut rest = bytes;
+        if of(&self.loss.amid, stream) {
+            let len = first_line(bytes);
+            let (lost, kept) = bytes.split_at_checked(len).unwrap_or((bytes, b""));
+            self.loss.bytes += len as u64;
+            set(&mut self.loss.amid, stream, !lost.ends_with(b"\n"));
+            rest = kept;
+        }
+        if rest.is_empty() {
+            return rest;
+        }
+        if self.has_room(rest.len()) && self.tell_gap(said).is_ok() {
+            return rest;
+        }
+        self.loss.bytes += rest.len() as u64;
+        set(&mut self.loss.amid, stream, !rest.ends_with(b"\n"));
+        b""
+    }
+
+    /// Whether so many bytes can be written, as far as can be told before: the index must not
+    /// speak of a gap that goes on.
+    fn has_room(&mut self, len: usize) -> bool {
+        let Ok(open) = self.opened() else { return false };
+        let (Ok(at), Ok(len)) = (i64::try_from(open.size), i64::try_from(len)) else {
+            return false;
+        };
+        match fallocate(&open.data, FallocateFlags::FALLOC_FL_KEEP_SIZE, at, len) {
+            Err(why @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EIO)) => {
+                self.loss.why = why;
+                false
             }
+            // Where it is not known how, the write shows it.
+            Ok(()) | Err(_) => true,
         }
-        if self.max_files == 1 {
-            remove_pair(&self.path, 0)?;
-            return Ok(());
+    }
+
+    /// Says in the index how much is missing.
+    fn tell_gap(&mut self, said: &mut Vec<String>) -> io::Result<()> {
+        let errno = u8::try_from(self.loss.why as i32).unwrap_or(0);
+        self.mark(Mark::Gap { lost: self.loss.bytes, errno })?;
+        if std::mem::take(&mut self.loss.told) {
+            said.push(format!("{}; there is room again", self.missing()));
         }
-        for number in (0..self.max_files - 1).rev() {
-            rename_pair(&self.path, number, number + 1)?;
-        }
+        self.loss.bytes = 0;
         Ok(())
+    }
+
+    fn missing(&self) -> String {
+        let (lost, path, why) = (self.loss.bytes, self.path.display(), self.loss.why.desc());
+        format!("{lost} bytes of output are missing from {path}: {why}")
+    }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+const fn other(stream: Stream) -> Stream {
+    match stream {
+        Stream::Stdout => Stream::Stderr,
+        Stream::Stderr => Stream::Stdout,
+    }
+}
+
+const fn of(pair: &[bool; 2], stream: Stream) -> bool {
+    let [stdout, stderr] = *pair;
+    match stream {
+        Stream::Stdout => stdout,
+        Stream::Stderr => stderr,
+    }
+}
+
+const fn set(pair: &mut [bool; 2], stream: Stream, value: bool) {
+    let [stdout, stderr] = pair;
+    match stream {
+        Stream::Stdout => *stdout = value,
+        Stream::Stderr => *stderr = value,
     }
 }
 
@@ -207,60 +450,11 @@ fn first_line(bytes: &[u8]) -> usize {
     bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| at + 1)
 }
 
-fn open_pair(path: &Path) -> io::Result<Open> {
-    let open = |path: &Path| OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-    let data = match open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let dir = path.parent().unwrap_or(Path::new("/"));
-            fs::DirBuilder::new().recursive(true).mode(0o750).create(dir)?;
-            open(path)?
-        }
-        other => other?,
-    };
-    let meta = data.metadata()?;
-    let mut index = open(&index_path(path, 0))?;
-    let known = index.metadata()?.len();
-    let torn = known.saturating_sub(HEADER_LEN as u64) % RECORD_LEN as u64;
-    if known < HEADER_LEN as u64 || meta.len() == 0 {
-        // New, or the log file was taken away or emptied by somebody.
-        index.set_len(0)?;
-        index.write_all(&header(meta.ino()))?;
-    } else if torn > 0 {
-        index.set_len(known - torn)?;
-    }
-    Ok(Open { data, index, size: meta.len() })
-}
-
-/// Whether there was such a file.
-fn remove_pair(path: &Path, number: u32) -> io::Result<bool> {
-    let removed = match fs::remove_file(segment_path(path, number)) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error),
-    };
-    match fs::remove_file(index_path(path, number)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(removed),
-    }
-}
-
-fn rename_pair(path: &Path, from: u32, to: u32) -> io::Result<()> {
-    let pairs = [
-        (segment_path(path, from), segment_path(path, to)),
-        (index_path(path, from), index_path(path, to)),
-    ];
-    for (from, to) in pairs {
-        match fs::rename(from, to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{index_path, segment_path};
     use super::*;
+    use std::fs;
 
     fn log(dir: &tempfile::TempDir, max_size: u64, max_files: u32) -> (Log, PathBuf) {
         let path = dir.path().join("unit/a.log");
@@ -271,19 +465,26 @@ mod tests {
         fs::read_to_string(segment_path(path, number)).unwrap_or_default()
     }
 
+    #[track_caller]
+    fn write(log: &mut Log, stream: Stream, bytes: &[u8]) {
+        let mut said = Vec::new();
+        log.append(stream, bytes, &mut said);
+        assert_eq!(said, [] as [&str; 0]);
+    }
+
     #[test]
     fn rotation_is_at_whole_lines_and_keeps_as_many_files_as_it_may() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, path) = log(&dir, 10, 3);
         for piece in ["aaa\nbbb\n", "c\nddd\neee\n", "a line that is too long\n", "f\n"] {
-            assert_eq!(log.append(Stream::Stdout, piece.as_bytes()), None);
+            write(&mut log, Stream::Stdout, piece.as_bytes());
         }
         assert_eq!(text(&path, 0), "f\n");
         assert_eq!(text(&path, 1), "a line that is too long\n");
         assert_eq!(text(&path, 2), "ddd\neee\n");
         assert!(!segment_path(&path, 3).exists() && !index_path(&path, 3).exists());
         let mut fewer = Log::new(&path, 10, 1, false);
-        fewer.append(Stream::Stdout, b"0123456789\n");
+        write(&mut fewer, Stream::Stdout, b"0123456789\n");
         assert_eq!(text(&path, 0), "0123456789\n");
         assert!(!segment_path(&path, 1).exists() && !segment_path(&path, 2).exists());
     }
@@ -292,9 +493,9 @@ mod tests {
     fn an_unfinished_line_is_not_rotated_away_from_its_rest() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, path) = log(&dir, 8, 3);
-        log.append(Stream::Stdout, b"123456");
-        log.append(Stream::Stdout, b"789012");
-        log.append(Stream::Stdout, b"345\nnext\n");
+        write(&mut log, Stream::Stdout, b"123456");
+        write(&mut log, Stream::Stdout, b"789012");
+        write(&mut log, Stream::Stdout, b"345\nnext\n");
         assert_eq!(text(&path, 1), "123456789012345\n");
         assert_eq!(text(&path, 0), "next\n");
     }
@@ -305,12 +506,55 @@ mod tests {
         let path = dir.path().join("file/a.log");
         fs::write(dir.path().join("file"), "in the way").unwrap();
         let mut log = Log::new(&path, 100, 2, true);
-        assert!(log.append(Stream::Stdout, b"lost\n").unwrap().contains("Not a directory"));
-        assert_eq!(log.append(Stream::Stdout, b"lost too\n"), None, "told once");
+        let mut said = Vec::new();
+        log.append(Stream::Stdout, b"lost\n", &mut said);
+        assert!(said.concat().contains("Not a directory"), "{said:?}");
+        log.append(Stream::Stdout, b"lost too\nand amid", &mut said);
+        assert_eq!(said.len(), 1, "told once: {said:?}");
         fs::remove_file(dir.path().join("file")).unwrap();
-        assert_eq!(log.append(Stream::Stderr, b"back\n"), None);
-        let expected =
-            "[wsup: 14 bytes of output are missing here: Not a directory]\nback\n".to_string();
-        assert_eq!(text(&path, 0), expected);
+        log.append(Stream::Stdout, b" a line\n", &mut said);
+        log.append(Stream::Stderr, b"back\n", &mut said);
+        assert!(said[1].starts_with("30 bytes of output are missing from "), "{said:?}");
+        assert_eq!(text(&path, 0), "back\n", "the program's bytes and nothing else");
+        let lines = super::super::select::open(&path, &Default::default()).unwrap().read_all();
+        let lines: Vec<String> = lines
+            .unwrap()
+            .iter()
+            .map(|line| String::from_utf8_lossy(&line.text).into_owned())
+            .collect();
+        let told = "[wsup: 30 bytes of output are missing here: Not a directory]";
+        assert_eq!(lines, [told, "back"]);
+    }
+
+    #[test]
+    fn a_log_file_that_somebody_cuts_or_removes_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, path) = log(&dir, 1000, 3);
+        write(&mut log, Stream::Stdout, b"one\n");
+        fs::write(&path, "").unwrap();
+        // The other stream, so that the file is looked at whatever the time.
+        write(&mut log, Stream::Stderr, b"two\n");
+        assert_eq!(text(&path, 0), "two\n");
+        fs::remove_file(&path).unwrap();
+        write(&mut log, Stream::Stdout, b"three\n");
+        assert_eq!(text(&path, 0), "three\n");
+        let lines = super::super::select::open(&path, &Default::default()).unwrap().read_all();
+        assert_eq!(lines.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_index_stays_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, path) = log(&dir, 100_000, 3);
+        for n in 0..100_000 {
+            let stream = if n % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
+            write(&mut log, stream, b"\n");
+        }
+        for number in 0..3 {
+            let Ok(meta) = fs::metadata(index_path(&path, number)) else { continue };
+            assert!(meta.len() <= 50_000 + INDEX_MAX + 100, "{}", meta.len());
+        }
+        let total: usize = (0..3).map(|number| text(&path, number).len()).sum();
+        assert!(total > 30_000, "{total}");
     }
 }
