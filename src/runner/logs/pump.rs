@@ -3,13 +3,12 @@
 //! Responsible for carrying a bounded amount at a turn and for holding back unfinished lines. Must
 //! not decide when it is a pipe's turn.
 //!
-//! Output is read, and written in whole lines. A flood is not: what fills the pipe again and again
-//! goes from it into the file by splice(2), without passing through us, and the file may then end
-//! within a line until the next turn. Only the last piece is looked at if the program's other
-//! output must not get into the middle of a line.
+//! Output is written in whole lines, so that the program's other output does not get into the
+//! middle of one. What fills the pipe again and again goes from it into the file by splice(2),
+//! without passing through us; only its end is read, to find the end of the last line.
 
 use super::index::Stream;
-use super::write::{Log, Unseen};
+use super::write::Log;
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -67,23 +66,12 @@ impl Pump {
         said: &mut Vec<String>,
     ) -> Turn {
         let mut passed = 0;
-        if self.flood {
-            match log.unseen(self.stream) {
-                Unseen::No => {}
-                Unseen::All => match self.pass(log, buffer.len(), said) {
-                    Ok(0) => return Turn::Ended,
-                    Ok(len) => return Turn::Carried(len),
-                    Err(Errno::EAGAIN) => return Turn::Idle,
-                    // The reading will tell.
-                    Err(_) => {}
-                },
-                Unseen::Lines => {
-                    let there = available(&self.pipe).min(buffer.len());
-                    if there >= FLOOD_MIN {
-                        passed = self.pass(log, there - LOOKED_AT, said).unwrap_or(0);
-                    }
-                }
-            }
+        let there = if self.flood { available(&self.pipe).min(buffer.len()) } else { 0 };
+        if there >= FLOOD_MIN && log.takes_unseen(self.stream) {
+            // What was held back is the beginning of what comes now.
+            self.release(log, said);
+            // If it fails, the reading shows why.
+            passed = log.splice(self.stream, &self.pipe, there - LOOKED_AT).unwrap_or(0);
         }
         let room = buffer.len() - passed;
         match nix::unistd::read(&self.pipe, buffer.get_mut(..room).unwrap_or_default()) {
@@ -122,14 +110,6 @@ impl Pump {
     pub(in crate::runner) fn release(&mut self, log: &mut Log, said: &mut Vec<String>) {
         let rest = std::mem::take(&mut self.held);
         log.append(self.stream, &rest, said);
-    }
-
-    /// Has the kernel carry at most so many bytes into the log.
-    fn pass(&mut self, log: &mut Log, len: usize, said: &mut Vec<String>) -> Result<usize, Errno> {
-        self.release(log, said);
-        let passed = log.splice(self.stream, &self.pipe, len);
-        self.flood = passed.is_ok_and(|len| len >= FLOOD_MIN);
-        passed
     }
 
     fn carry(&mut self, log: &mut Log, bytes: &[u8], said: &mut Vec<String>) {

@@ -9,6 +9,7 @@ use crate::core::time::{Millis, Mono, Wall};
 use crate::os::clock;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, SpliceFFlags, fallocate, splice};
+use nix::sys::resource::{Resource, getrlimit};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -31,6 +32,9 @@ const SPACING: (i64, i64) = (1, 1000);
 /// both makes the file be rotated: two streams that take turns with every byte must not fill the
 /// disk.
 const INDEX_MAX: u64 = 256 << 10;
+
+/// Room for the few records that are added to an index although it is full.
+const INDEX_SPARE: u64 = 256;
 
 /// How far back a failed write looks for the end of the last whole line.
 const CUT_MAX: u64 = 64 << 10;
@@ -56,6 +60,7 @@ pub(in crate::runner) struct Log {
     path: PathBuf,
     max_size: u64,
     max_files: u32,
+    max_index: u64,
     open: Option<Open>,
     /// The last record, if it speaks of the bytes at the end.
     last: Option<(Stream, Wall)>,
@@ -63,35 +68,27 @@ pub(in crate::runner) struct Log {
     amid: [bool; 2],
     /// The stream that has written unseen, so that `amid` is to be looked up.
     unseen: Option<Stream>,
-    /// Which streams have written.
-    writers: [bool; 2],
     /// The file system takes no splice(2).
     plain: bool,
     loss: Loss,
-}
-
-/// Whether bytes may go into the file unseen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unseen {
-    No,
-    /// Up to the end of a line only: another stream writes as well.
-    Lines,
-    All,
 }
 
 impl Log {
     /// Opens the log and, where a run begins, marks that. A log that cannot be opened now is
     /// tried again with every write: a full disk must not keep a program from running.
     pub(in crate::runner) fn new(path: &Path, max_size: u64, max_files: u32, run: bool) -> Log {
+        // Ours may be lower than the unit's; the index is bound by it as well.
+        let may_be = getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft);
+        let max_size = max_size.min(may_be).max(1);
         let mut log = Log {
             path: path.to_path_buf(),
-            max_size: max_size.max(1),
+            max_size,
+            max_index: (max_size / 2 + INDEX_MAX).min(may_be.saturating_sub(INDEX_SPARE)),
             max_files: max_files.max(1),
             open: None,
             last: None,
             amid: [false; 2],
             unseen: None,
-            writers: [false; 2],
             plain: false,
             loss: Loss {
                 bytes: 0,
@@ -129,15 +126,13 @@ impl Log {
     }
 
     /// Whether bytes of this stream may go into the file unseen.
-    pub(super) fn unseen(&mut self, stream: Stream) -> Unseen {
+    pub(super) fn takes_unseen(&mut self, stream: Stream) -> bool {
         if self.plain || self.loss.bytes > 0 || of(&self.loss.amid, stream) {
-            return Unseen::No;
+            return false;
         }
-        let Ok(open) = self.opened() else { return Unseen::No };
-        if open.size + UNSEEN_MARGIN > self.max_size || self.index_is_full() {
-            return Unseen::No;
-        }
-        if of(&self.writers, other(stream)) { Unseen::Lines } else { Unseen::All }
+        let max_size = self.max_size;
+        let room = self.opened().is_ok_and(|open| open.size + UNSEEN_MARGIN <= max_size);
+        room && !self.index_is_full()
     }
 
     /// Moves bytes from a pipe into the file without looking at them. 0: all writers are gone.
@@ -254,7 +249,6 @@ impl Log {
         let joined = of(&self.amid, stream);
         self.add(now, Mark::Chunk { stream, joined })?;
         self.last = Some((stream, now));
-        set(&mut self.writers, stream, true);
         Ok(())
     }
 
@@ -286,7 +280,7 @@ impl Log {
     }
 
     fn index_is_full(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.index_len > self.max_size / 2 + INDEX_MAX)
+        self.open.as_ref().is_some_and(|open| open.index_len > self.max_index)
     }
 
     fn opened(&mut self) -> io::Result<&mut Open> {
@@ -410,13 +404,6 @@ impl Log {
 
 fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
-}
-
-const fn other(stream: Stream) -> Stream {
-    match stream {
-        Stream::Stdout => Stream::Stderr,
-        Stream::Stderr => Stream::Stdout,
-    }
 }
 
 const fn of(pair: &[bool; 2], stream: Stream) -> bool {
