@@ -187,6 +187,7 @@ fn plan(dir: &Path, number: usize, bytes: usize) -> SpawnPlan {
             path: path_of(dir, number).into(),
             max_size: FILE_MAX,
             max_files: FILES,
+            compress: false,
         },
         new_run: true,
     }

@@ -458,8 +458,12 @@ fn no_line_is_lost_or_cut_by_rotation() {
         let mut plan = rig.plan(sh(&format!(
             "i=0; while [ $i -lt {LINES} ]; do echo \"line $i of the flood\"; i=$((i+1)); done"
         )));
-        plan.log =
-            LogPlan::File { path: rig.log_path("a").into(), max_size: 10_000, max_files: 1000 };
+        plan.log = LogPlan::File {
+            path: rig.log_path("a").into(),
+            max_size: 10_000,
+            max_files: 1000,
+            compress: false,
+        };
         let id = rig.start(plan);
         assert_eq!(rig.exit_of(id), Exit::Code(0));
         let mut expected = 0;
@@ -619,8 +623,12 @@ fn a_flood_from_both_outputs_is_told_apart_line_by_line() {
         };
         let script = format!("{}\n{}\nwait", flood("out", ""), flood("err", ">&2"));
         let mut plan = rig.plan(sh(&script));
-        plan.log =
-            LogPlan::File { path: rig.log_path("a").into(), max_size: 300_000, max_files: 1000 };
+        plan.log = LogPlan::File {
+            path: rig.log_path("a").into(),
+            max_size: 300_000,
+            max_files: 1000,
+            compress: false,
+        };
         let id = rig.start(plan);
         assert_eq!(rig.exit_of(id), Exit::Code(0));
         let lines = open(&rig.log_path("a"), &Query::default()).unwrap().read_all().unwrap();
@@ -677,8 +685,12 @@ fn many_starts_leak_nothing() {
 fn a_flood_delays_nobody() {
     each_mode(|rig| {
         let mut plan = rig.plan(sh("exec yes flood"));
-        plan.log =
-            LogPlan::File { path: rig.log_path("a").into(), max_size: 100_000, max_files: 2 };
+        plan.log = LogPlan::File {
+            path: rig.log_path("a").into(),
+            max_size: 100_000,
+            max_files: 2,
+            compress: false,
+        };
         let flood = rig.start(plan);
         rig.spawned(flood);
         let begun = Instant::now();

@@ -41,6 +41,9 @@ enum Command {
     /// The parent of all instances; started by the daemon
     #[command(hide = true)]
     Runner(runner::Args),
+    /// Compress stdin to stdout, both files; started by the runner
+    #[command(hide = true, name = crate::runner::logs::packer::COMMAND)]
+    CompressLog,
     /// Show what would happen, on a virtual clock and with made-up processes
     Simulate(simulate::Args),
     /// Convert other supervisors' files to units
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::Ctl(args) => ctl::run(args),
         Command::Runner(args) => runner::run(args),
+        Command::CompressLog => runner::compress_log(),
         Command::Simulate(args) => simulate::run(args),
         Command::Import(later) => not_supported("import", &later),
         Command::Export(later) => not_supported("export", &later),

@@ -1,6 +1,7 @@
-//! `wsup runner`: started by the daemon, not by people.
+//! `wsup runner`, started by the daemon, and its helper: not for people.
 
 use crate::runner::boot::Options;
+use crate::runner::logs::packer;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,5 +30,13 @@ pub fn run(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // It has been said where it is heard.
         Err(_) => ExitCode::from(super::exit::FAILED),
+    }
+}
+
+/// Compresses a log file for the runner.
+pub fn compress_log() -> ExitCode {
+    match packer::help() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::exit::fail(super::exit::FAILED, &error.to_string(), None),
     }
 }

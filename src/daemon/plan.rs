@@ -105,6 +105,7 @@ impl Planner {
                 )),
                 max_size: log.max_size,
                 max_files: log.max_files,
+                compress: log.compress,
             },
         }
     }
@@ -123,7 +124,6 @@ fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
             "this [log] driver",
             matches!(template.log.driver, LogDriver::Journald | LogDriver::Inherit),
         ),
-        ("[log] compress", template.log.compress),
     ];
     match parts.iter().find(|(_, used)| *used) {
         Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),

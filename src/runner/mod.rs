@@ -61,6 +61,8 @@ const WILL_GRACE: Millis = Millis::from_secs(1);
 /// Tokens below it are the loop's own, by [`Part::token`] of keys below [`FIRST_KEY`].
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
+const HELPER: u64 = 2;
+const FIRST_CONN: u64 = 3;
 const FIRST_KEY: u64 = 1 << 40;
 
 /// Runs a runner until it has nothing to do any more. Returns in the runner's own process only;
@@ -147,7 +149,7 @@ impl Runner {
             _lock: booted.lock,
             signals,
             conns: BTreeMap::new(),
-            next_conn: SIGNALS + 1,
+            next_conn: FIRST_CONN,
             daemon: None,
             lonely_at: Some(clock::mono().plus(FIRST_PATIENCE)),
             will: None,
@@ -176,6 +178,7 @@ impl Runner {
             }
             self.carry_output(ready);
             self.hold.sweep_orphans(&self.epoll);
+            self.hold.compress(&self.epoll, HELPER);
             self.deadlines();
             self.flush();
             if self.may_go() && self.leave() {
@@ -211,6 +214,7 @@ impl Runner {
                 }
                 self.hold.child_ended();
             }
+            HELPER => self.hold.compressed(&self.epoll),
             token if Part::of(token).0 < FIRST_KEY => self.talk(token, flags),
             token => self.hold.ready(&self.epoll, token),
         }

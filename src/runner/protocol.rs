@@ -175,6 +175,9 @@ pub enum LogPlan {
         max_size: u64,
         /// How many files there are at most, the present one included; at least 1.
         max_files: u32,
+        /// Whether the others than the present one are compressed.
+        #[serde(default)]
+        compress: bool,
     },
 }
 
@@ -563,7 +566,12 @@ mod tests {
             oom_score_adj: None,
             cpu_affinity: None,
             rlimits: vec![RlimitPlan { resource: "core".into(), soft: Some(0), hard: None }],
-            log: LogPlan::File { path: Bytes::from("/x.log"), max_size: 10, max_files: 2 },
+            log: LogPlan::File {
+                path: Bytes::from("/x.log"),
+                max_size: 10,
+                max_files: 2,
+                compress: false,
+            },
             new_run: true,
         }
     }

@@ -12,6 +12,7 @@ use crate::core::event::Exit;
 use crate::core::time::Mono;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// Which of a start's descriptors is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,15 +100,17 @@ pub(super) struct Output {
     log: Option<Log>,
     stdout: Option<Pump>,
     stderr: Option<Pump>,
+    compress: bool,
     /// In which turn of the loop it was carried last, and how much of its budget is spent.
     spent: (u64, usize),
 }
 
 impl Output {
     /// Pipes that lead to a log.
-    pub(super) fn new(log: Log, stdout: OwnedFd, stderr: OwnedFd) -> Output {
+    pub(super) fn new(log: Log, compress: bool, stdout: OwnedFd, stderr: OwnedFd) -> Output {
         Output {
             log: Some(log),
+            compress,
             stdout: Some(Pump::new(stdout, Stream::Stdout)),
             stderr: Some(Pump::new(stderr, Stream::Stderr)),
             spent: (0, 0),
@@ -161,6 +164,13 @@ impl Output {
         if let (Some(mut pump), Some(log)) = (pump, self.log.as_mut()) {
             pump.release(log, said);
         }
+    }
+
+    /// The path of the log, if it was rotated since the last call and its files are to be
+    /// compressed.
+    pub(super) fn to_compress(&mut self) -> Option<&Path> {
+        let rotated = self.log.as_mut().and_then(Log::take_rotated);
+        rotated.filter(|_| self.compress)
     }
 
     /// Closes the log's files until the next write.

@@ -379,3 +379,9 @@ pub(super) fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }
+
+/// Gives this process this nice value, if it may have it.
+pub(super) fn be_nice(value: i32) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+}

@@ -186,6 +186,7 @@ impl Rig {
                 path: self.log_path(instance).into(),
                 max_size: 1 << 20,
                 max_files: 3,
+                compress: false,
             },
             new_run: true,
         }

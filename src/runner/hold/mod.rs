@@ -3,10 +3,12 @@
 //! Responsible for carrying commands out and for reporting each start's one end, after its tree is
 //! gone and its output is in the log. Must not know connections, units' specs or any policy.
 
+mod pack;
 mod sweep;
 
 use super::cgroup::{self, Cgroups};
 use super::logs::index::Stream;
+use super::logs::packer::Packer;
 use super::logs::pump::{self, READ_MAX, Turn};
 use super::logs::write::Log;
 use super::orphans;
@@ -61,6 +63,9 @@ pub(super) struct Hold {
     pub(super) warnings: Vec<Notice>,
     /// Where bytes pass through; one for all.
     buffer: Vec<u8>,
+    packer: Packer,
+    /// The process number of the packer's helper.
+    helper: i32,
     /// Counts the loop's turns: each start has its budget in each.
     turn: u64,
 }
@@ -89,6 +94,8 @@ impl Hold {
             outbox: Outbox::default(),
             warnings: Vec::new(),
             buffer: vec![0; READ_MAX],
+            packer: Packer::default(),
+            helper: 0,
             turn: 0,
         }
     }
@@ -167,6 +174,10 @@ impl Hold {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             format!("cannot start {}: {what}: {error}", plan.instance)
         };
+        if let LogPlan::File { path, compress: true, .. } = &plan.log {
+            // A runner before may not have got to it.
+            self.packer.add(path.as_path());
+        }
         let (output, stdout, stderr) = open_output(&plan).map_err(|e| failed("output", &e))?;
         let group = match self.cgroups.as_mut() {
             Some(cgroups) => {
@@ -333,6 +344,9 @@ impl Hold {
         if crowded {
             start.output.rest();
         }
+        if let Some(path) = start.output.to_compress() {
+            self.packer.add(path);
+        }
         said.into_iter().for_each(|text| self.warn(key, text));
     }
 
@@ -421,6 +435,9 @@ impl Hold {
         }
         let mut said = Vec::new();
         start.output.finish(&mut self.buffer, &mut said);
+        if let Some(path) = start.output.to_compress() {
+            self.packer.add(path);
+        }
         self.warnings.extend(said.into_iter().map(|text| warning_of(&start.held, text)));
         if start.group.is_none() {
             // It was kept as a zombie so far.
@@ -442,6 +459,7 @@ impl Hold {
 
     /// Removes what the runner has made for itself, at its end.
     pub(super) fn clean_up(&mut self) {
+        self.packer.stop();
         if let Some(cgroups) = self.cgroups.as_mut() {
             cgroups.remove_all();
         }
@@ -471,11 +489,11 @@ fn open_output(plan: &SpawnPlan) -> io::Result<Opened> {
         LogPlan::File { path, .. } if !path.as_path().is_absolute() => {
             Err(io::Error::other(format!("the log's path is not absolute: `{}`", path.to_text())))
         }
-        LogPlan::File { path, max_size, max_files } => {
+        LogPlan::File { path, max_size, max_files, compress } => {
             let (stdout, child_stdout) = pump::pipe()?;
             let (stderr, child_stderr) = pump::pipe()?;
             let log = Log::new(path.as_path(), *max_size, *max_files, plan.new_run);
-            let output = Output::new(log, stdout, stderr);
+            let output = Output::new(log, *compress, stdout, stderr);
             Ok((output, Some(child_stdout), Some(child_stderr)))
         }
     }

@@ -6,6 +6,8 @@
 
 pub mod follow;
 pub mod index;
+pub mod packed;
+pub(crate) mod packer;
 pub(super) mod pump;
 pub mod read;
 mod rotate;
@@ -22,6 +24,11 @@ pub fn segment_path(path: &Path, number: u32) -> PathBuf {
         0 => path.to_path_buf(),
         number => with_suffix(path, &format!(".{number}")),
     }
+}
+
+/// The file of a generation once it is compressed: `INSTANCE.log.1.gz`.
+pub fn packed_path(path: &Path, number: u32) -> PathBuf {
+    with_suffix(&segment_path(path, number), ".gz")
 }
 
 /// The index of a generation: `INSTANCE.log.idx`, `INSTANCE.log.1.idx`.

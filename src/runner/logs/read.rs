@@ -4,7 +4,8 @@
 //! while the log is being written and rotated. Must not wait for anything: see `follow` for that.
 
 use super::index::{HEADER_LEN, Mark, Record, Stream, read_header, take_in};
-use super::{index_path, segment_path};
+use super::packed::{Former, Packed};
+use super::{index_path, packed_path, segment_path};
 use crate::core::time::Wall;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,6 +18,10 @@ const LINE_MAX: usize = 1 << 20;
 
 /// How much of a file is read at once.
 const READ_MAX: usize = 64 << 10;
+
+/// How often a file is looked for that is being moved by rotation; a flood rotates some hundred
+/// times a second at most.
+const MOVES_MAX: usize = 100;
 
 /// Numbers of rotated files that are looked for; more than anybody keeps.
 const SEGMENTS_MAX: u32 = 100_000;
@@ -54,10 +59,17 @@ pub(super) struct Place {
     pub(super) offset: u64,
 }
 
+/// A file of a log.
+#[derive(Debug)]
+enum Data {
+    Plain(File),
+    Packed(Box<Packed>),
+}
+
 /// One file of a log and its index, open.
 #[derive(Debug)]
 pub(super) struct Segment {
-    data: File,
+    data: Data,
     pub(super) inode: u64,
     index: Option<File>,
     index_read: u64,
@@ -68,12 +80,20 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Opens the file of this number; `None` if there is none.
-    pub(super) fn open(path: &Path, number: u32) -> io::Result<Option<Segment>> {
-        let data = match File::open(segment_path(path, number)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
+    fn open(path: &Path, number: u32) -> io::Result<Option<Segment>> {
+        let (data, inode) = match open_existing(&segment_path(path, number))? {
+            Some(file) => {
+                let inode = file.metadata()?.ino();
+                (Data::Plain(file), inode)
+            }
+            None => match open_existing(&packed_path(path, number))? {
+                Some(file) => {
+                    let inode = file.metadata()?.ino();
+                    (Data::Packed(Box::new(Packed::new(file)?)), inode)
+                }
+                None => return Ok(None),
+            },
         };
-        let inode = data.metadata()?.ino();
         let mut segment = Segment {
             data,
             inode,
@@ -86,7 +106,9 @@ impl Segment {
         for number in number..number.saturating_add(3) {
             let Ok(index) = File::open(index_path(path, number)) else { continue };
             let mut header = [0; HEADER_LEN];
-            if index.read_exact_at(&mut header, 0).is_ok() && read_header(&header) == Some(inode) {
+            if index.read_exact_at(&mut header, 0).is_ok()
+                && read_header(&header).is_some_and(|named| segment.is(named))
+            {
                 segment.index = Some(index);
                 break;
             }
@@ -94,10 +116,40 @@ impl Segment {
         Ok(Some(segment))
     }
 
+    /// What it was before it was compressed.
+    fn former(&self) -> Option<Former> {
+        match &self.data {
+            Data::Plain(_) => None,
+            Data::Packed(packed) => Some(packed.former()),
+        }
+    }
+
+    /// Whether it is the file with this inode, or was before it was compressed.
+    fn is(&self, inode: u64) -> bool {
+        self.former().map_or(self.inode, |former| former.inode) == inode || self.inode == inode
+    }
+
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &mut self.data {
+            Data::Plain(file) => file.read_at(buffer, offset),
+            Data::Packed(packed) => packed.read_at(buffer, offset),
+        }
+    }
+
+    fn file(&self) -> &File {
+        match &self.data {
+            Data::Plain(file) => file,
+            Data::Packed(packed) => packed.file(),
+        }
+    }
+
     /// The file's length now, after which all records up to it are read: a record is written
     /// before its bytes.
     pub(super) fn refresh(&mut self) -> io::Result<u64> {
-        let len = self.data.metadata()?.len();
+        let len = match self.former() {
+            Some(former) => former.len,
+            None => self.file().metadata()?.len(),
+        };
         if let Some(index) = &self.index {
             let mut bytes = Vec::new();
             let mut buffer = vec![0; READ_MAX];
@@ -118,39 +170,92 @@ impl Segment {
 
     /// When the file was written to last.
     pub(super) fn modified(&self) -> Option<Wall> {
-        let meta = self.data.metadata().ok()?;
+        let meta = self.file().metadata().ok()?;
         Some(Wall(meta.mtime().saturating_mul(1000) + meta.mtime_nsec() / 1_000_000))
     }
 }
 
-/// The numbers and inodes of a log's files, youngest first. A rotation in between shows some file
-/// twice and hides none, since files are looked at in the direction in which they move.
-fn inodes(path: &Path) -> io::Result<Vec<(u32, u64)>> {
+fn open_existing(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One file of a log, not open.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    number: u32,
+    inode: u64,
+    packed: bool,
+}
+
+/// A log's files, youngest first. A rotation in between shows some file twice and hides none,
+/// since files are looked at in the direction in which they move.
+fn list(path: &Path) -> io::Result<Vec<Listed>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let mut missing = 0;
     for number in 0..SEGMENTS_MAX {
-        match fs::metadata(segment_path(path, number)) {
-            Ok(meta) => {
+        let meta = |path: PathBuf| match fs::metadata(path) {
+            Ok(meta) => Ok(Some(meta.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let plain = meta(segment_path(path, number))?.map(|inode| (inode, false));
+        let there = match plain {
+            Some(plain) => Some(plain),
+            None if number == 0 => None,
+            None => meta(packed_path(path, number))?.map(|inode| (inode, true)),
+        };
+        match there {
+            Some((inode, packed)) => {
                 missing = 0;
-                if seen.insert(meta.ino()) {
-                    found.push((number, meta.ino()));
+                if seen.insert(inode) {
+                    found.push(Listed { number, inode, packed });
                 }
             }
             // In the middle of a rotation one number is missing.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && missing < 2 => missing += 1,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(error),
+            None if missing < 2 => missing += 1,
+            None => break,
         }
     }
     Ok(found)
 }
 
+/// Where a file is among a log's. One that was compressed meanwhile is known by what it was: the
+/// youngest of that inode, for inodes are used again.
+fn position(path: &Path, all: &[Listed], inode: u64) -> Option<usize> {
+    all.iter().position(|listed| listed.inode == inode).or_else(|| {
+        all.iter().position(|listed| {
+            let open = |number| Segment::open(path, number).ok().flatten();
+            listed.packed && open(listed.number).is_some_and(|segment| segment.is(inode))
+        })
+    })
+}
+
+/// Opens the file with this inode, wherever rotation has moved it; `None`: it is gone.
+fn open_inode(path: &Path, inode: u64) -> io::Result<Option<Segment>> {
+    // Each time that it is missed it was moved on just then.
+    for _ in 0..MOVES_MAX {
+        let all = list(path)?;
+        let found = position(path, &all, inode).and_then(|at| all.get(at).copied());
+        let Some(listed) = found else { return Ok(None) };
+        if let Some(segment) = Segment::open(path, listed.number)?
+            && segment.is(inode)
+        {
+            return Ok(Some(segment));
+        }
+    }
+    Ok(None)
+}
+
 /// All files of a log, oldest first.
 pub(super) fn segments(path: &Path) -> io::Result<Vec<Segment>> {
     let mut all: Vec<Segment> = Vec::new();
-    for (number, _) in inodes(path)? {
-        if let Some(segment) = Segment::open(path, number)?
+    for listed in list(path)? {
+        if let Some(segment) = open_inode(path, listed.inode)?
             && all.iter().all(|other| other.inode != segment.inode)
         {
             all.push(segment);
@@ -211,14 +316,11 @@ impl Cursor {
             end,
             done: false,
         };
-        if let Some(begin) = begin {
-            let found = inodes(path)?.into_iter().find(|(_, inode)| *inode == begin.inode);
-            if let Some((number, _)) = found
-                && let Some(segment) = Segment::open(path, number)?
-            {
-                cursor.offset = if segment.inode == begin.inode { begin.offset } else { 0 };
-                cursor.segment = Some(segment);
-            }
+        if let Some(begin) = begin
+            && let Some(segment) = open_inode(path, begin.inode)?
+        {
+            cursor.offset = begin.offset;
+            cursor.segment = Some(segment);
         }
         Ok(cursor)
     }
@@ -242,7 +344,7 @@ impl Cursor {
                 continue;
             }
             match younger {
-                Some(number) => self.move_on(number, &mut lines)?,
+                Some(inode) => self.move_on(inode, &mut lines)?,
                 None => break,
             }
             self.leave_out(&mut lines);
@@ -282,23 +384,24 @@ impl Cursor {
         Ok(all)
     }
 
-    /// The number of the file to be read after the present one.
-    fn younger(&self) -> io::Result<Option<u32>> {
-        let all = inodes(&self.path)?;
-        let oldest = all.last().map(|(number, _)| *number);
+    /// The file to be read after the present one, by its inode.
+    fn younger(&self) -> io::Result<Option<u64>> {
+        let all = list(&self.path)?;
+        let oldest = all.last().map(|listed| listed.inode);
         let Some(segment) = &self.segment else { return Ok(oldest) };
-        match all.iter().position(|(_, inode)| *inode == segment.inode) {
+        match position(&self.path, &all, segment.inode) {
             Some(0) => Ok(None),
-            Some(at) => Ok(all.get(at - 1).map(|(number, _)| *number)),
+            Some(at) => Ok(all.get(at - 1).map(|listed| listed.inode)),
             // It was removed while it was read: all that are left are younger.
             None => Ok(oldest),
         }
     }
 
-    fn move_on(&mut self, number: u32, lines: &mut Vec<Line>) -> io::Result<()> {
-        let Some(next) = Segment::open(&self.path, number)? else { return Ok(()) };
+    fn move_on(&mut self, inode: u64, lines: &mut Vec<Line>) -> io::Result<()> {
+        // Gone meanwhile: the next look finds what is left.
+        let Some(next) = open_inode(&self.path, inode)? else { return Ok(()) };
         if let Some(end) = self.end
-            && !inodes(&self.path)?.iter().any(|(_, inode)| *inode == end.inode)
+            && position(&self.path, &list(&self.path)?, end.inode).is_none()
         {
             // The place to stop at was rotated away.
             self.done = true;
@@ -317,7 +420,7 @@ impl Cursor {
         let Some(segment) = self.segment.as_mut() else { return Ok(()) };
         let len = segment.refresh()?;
         self.next_record = self.next_record.min(std::mem::replace(&mut segment.stand, usize::MAX));
-        let here = self.end.filter(|end| end.inode == segment.inode).map(|end| end.offset);
+        let here = self.end.filter(|end| segment.is(end.inode)).map(|end| end.offset);
         if len < self.offset {
             self.go_back(len);
         }
@@ -327,12 +430,12 @@ impl Cursor {
             self.done = true;
             return Ok(());
         }
-        let Some(segment) = self.segment.as_ref() else { return Ok(()) };
+        let Some(segment) = self.segment.as_mut() else { return Ok(()) };
         let next = segment.records.get(self.next_record).map(|record| record.offset);
         let limit = [next, here].into_iter().flatten().fold(len, u64::min);
         let want = limit.saturating_sub(self.offset).min(READ_MAX as u64);
         let mut buffer = vec![0; usize::try_from(want).unwrap_or(0)];
-        let count = segment.data.read_at(&mut buffer, self.offset)?;
+        let count = segment.read_at(&mut buffer, self.offset)?;
         self.offset += count as u64;
         self.split(buffer.get(..count).unwrap_or_default(), lines);
         // What is at the new place may close the line that is held.

@@ -4,7 +4,7 @@
 //! know what is in them.
 
 use super::index::{HEADER_LEN, RECORD_LEN, header};
-use super::{index_path, segment_path};
+use super::{index_path, packed_path, segment_path};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -128,11 +128,14 @@ pub(super) fn rotate(path: &Path, max_files: u32) -> io::Result<()> {
 
 /// Whether there was such a file.
 fn remove(path: &Path, number: u32) -> io::Result<bool> {
-    let removed = match fs::remove_file(segment_path(path, number)) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error),
-    };
+    let mut removed = false;
+    for file in [segment_path(path, number), packed_path(path, number)] {
+        match fs::remove_file(file) {
+            Ok(()) => removed = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     match fs::remove_file(index_path(path, number)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(removed),
@@ -142,6 +145,7 @@ fn remove(path: &Path, number: u32) -> io::Result<bool> {
 fn rename(path: &Path, from: u32, to: u32) -> io::Result<()> {
     let pairs = [
         (segment_path(path, from), segment_path(path, to)),
+        (packed_path(path, from), packed_path(path, to)),
         (index_path(path, from), index_path(path, to)),
     ];
     for (from, to) in pairs {

@@ -68,6 +68,8 @@ pub(in crate::runner) struct Log {
     amid: [bool; 2],
     /// The stream that has written unseen, so that `amid` is to be looked up.
     unseen: Option<Stream>,
+    /// It was rotated since somebody asked.
+    rotated: bool,
     /// The file system takes no splice(2).
     plain: bool,
     loss: Loss,
@@ -89,6 +91,7 @@ impl Log {
             last: None,
             amid: [false; 2],
             unseen: None,
+            rotated: false,
             plain: false,
             loss: Loss {
                 bytes: 0,
@@ -157,6 +160,11 @@ impl Log {
             Err(_) => {}
         }
         moved
+    }
+
+    /// The log's path, if it was rotated since the last call.
+    pub(in crate::runner) fn take_rotated(&mut self) -> Option<&Path> {
+        std::mem::take(&mut self.rotated).then_some(self.path.as_path())
     }
 
     /// Closes the files; the next write opens them again.
@@ -299,6 +307,7 @@ impl Log {
         self.open = None;
         self.last = None;
         self.unseen = None;
+        self.rotated = true;
         rotate(&self.path, self.max_files)
     }
 }
