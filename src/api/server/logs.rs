@@ -3,30 +3,42 @@
 //! Responsible for which files a target means, for following them as instances come and go, and
 //! for lines of several instances not being mixed. Must not change the bytes within a line.
 
+mod filter;
+mod merge;
+
 use super::Api;
 use super::lines::{self, Gone, Lines};
-use super::target::{self, Found};
-use crate::api::types::{ApiError, ErrorCode, time};
+use super::target::{self, Found, Selector};
+use crate::api::types::{ApiError, ErrorCode};
 use crate::core::Core;
 use crate::core::id::{UnitKey, check_label};
+use crate::core::spec::LogDriver;
 use crate::core::time::Wall;
 use crate::core::view::{InstanceState, InstanceView, KindView};
 use crate::runner::logs::follow::LogWatch;
-use crate::runner::logs::read::{Cursor, Line};
 use crate::runner::logs::select::{self, Run};
 use axum::extract::{Query, State};
 use axum::response::Response;
+use filter::{Filter, StreamWanted};
+use merge::{Look, Reader, merge};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-/// So many bytes of lines are read at a time.
-const BATCH_BYTES: usize = 64 * 1024;
+/// So many logs are merged at most: each takes two descriptors and some 100 KiB.
+const MERGED_MAX: usize = 500;
+
+/// Of lines that are chosen by what is in them, the last so many can be asked for: they are kept
+/// in memory until the end is found.
+const CHOSEN_TAIL_MAX: usize = 100_000;
+
+/// How often a log is read while others that have grown wait: a flood of one delays no other.
+const FOLLOW_BATCHES: usize = 16;
 
 /// The query.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +55,12 @@ pub(super) struct LogsQuery {
     since_ms: Option<i64>,
     #[serde(default)]
     timestamps: bool,
+    /// Only instances of units with these labels.
+    selector: Option<String>,
+    /// Only lines in which this regular expression is found.
+    grep: Option<String>,
+    /// Only what was written to this one.
+    stream: Option<StreamWanted>,
 }
 
 impl LogsQuery {
@@ -58,8 +76,8 @@ impl LogsQuery {
 /// Whose logs.
 #[derive(Clone, Debug)]
 enum Whose {
-    /// All instances of all units.
-    All,
+    /// All instances of all units with these labels.
+    All(Selector),
     /// All instances of a unit.
     Unit(UnitKey),
     /// One instance, which may be gone.
@@ -86,13 +104,21 @@ pub(super) async fn logs(
             "a run that is over cannot be followed: give either `previous` or `follow`",
         ));
     }
+    let filter = Filter::new(query.grep.as_deref(), query.stream)?;
+    if !filter.is_open() && query.tail.is_some_and(|tail| tail > CHOSEN_TAIL_MAX) {
+        return Err(ApiError::new(
+            ErrorCode::Usage,
+            format!("with `grep` or `stream`, `tail` is at most {CHOSEN_TAIL_MAX}"),
+        ));
+    }
     let whose = match query.target.clone() {
         Some(target) => find(&api, target).await?,
-        None => Whose::All,
+        None => Whose::All(Selector::parse(query.selector.as_deref().unwrap_or_default())?),
     };
+    check(&api, &whose).await?;
     let server = api.clone();
     Ok(lines::answer(&server, "application/octet-stream", async move |out: Lines| {
-        match run(&api, &query, &whose, &out).await {
+        match run(&api, &query, &Arc::new(filter), &whose, &out).await {
             Err(Stop::Gone) | Ok(()) => Ok(()),
             Err(Stop::Io(error)) => {
                 let whose = query.target.as_deref().unwrap_or("all units");
@@ -101,6 +127,39 @@ pub(super) async fn logs(
             }
         }
     }))
+}
+
+/// Whether there is something to be read here at all, and not too much.
+async fn check(api: &Api, whose: &Whose) -> Result<(), ApiError> {
+    let (sources, _) = sources(api, whose)
+        .await
+        .map_err(|_| ApiError::new(ErrorCode::Stopping, "the daemon is stopping".to_owned()))?;
+    if sources.len() > MERGED_MAX {
+        let count = sources.len();
+        return Err(ApiError::new(
+            ErrorCode::Usage,
+            format!("{count} instances' logs are too many to be merged: at most {MERGED_MAX}"),
+        )
+        .help("name a unit or an instance, or select with `-l`"));
+    }
+    let Whose::Unit(key) = whose else { return Ok(()) };
+    let (wanted, key) = (key.clone(), key);
+    let driver = api.door.read(move |core| core.spec(&wanted).map(|s| s.template.log.driver));
+    let elsewhere = match driver.await? {
+        None | Some(LogDriver::File) => return Ok(()),
+        Some(LogDriver::Journald) => {
+            format!("into the journal: `journalctl WSUP_UNIT={}`", key.name)
+        }
+        Some(LogDriver::Inherit) => "to the daemon's own output".to_owned(),
+        Some(LogDriver::None) => "nowhere".to_owned(),
+    };
+    if sources.iter().any(|source| source.path.exists()) {
+        // From before the unit was changed.
+        return Ok(());
+    }
+    let message = format!("{key} has no log files");
+    Err(ApiError::new(ErrorCode::Failed, message)
+        .help(format!("its `[log] driver` sends output {elsewhere}")))
 }
 
 /// Why no more is sent.
@@ -163,17 +222,25 @@ async fn former(log_dir: &Path, text: &str) -> Option<Whose> {
     None
 }
 
-async fn run(api: &Api, query: &LogsQuery, whose: &Whose, out: &Lines) -> Result<(), Stop> {
+async fn run(
+    api: &Api,
+    query: &LogsQuery,
+    filter: &Arc<Filter>,
+    whose: &Whose,
+    out: &Lines,
+) -> Result<(), Stop> {
     if query.follow {
-        return follow(api, query, whose, out).await;
+        return follow(api, query, filter, whose, out).await;
     }
     let (sources, _) = sources(api, whose).await?;
-    let named = sources.len() > 1;
-    for source in sources {
-        let mut reader = Reader::open(&source, query.selected(), query.timestamps, named).await?;
-        reader.send_new(out).await?;
-        reader.send_rest(out).await?;
+    let look = Look { timestamps: query.timestamps, named: sources.len() > 1 };
+    let mut readers = Vec::new();
+    for mut source in sources {
+        // Nothing is waited for: what has no end yet is shown without it.
+        source.over = true;
+        readers.push(Reader::open(&source, query.selected(), filter, &look).await?);
     }
+    merge(&mut readers.iter_mut().collect::<Vec<_>>(), usize::MAX, out).await?;
     Ok(())
 }
 
@@ -186,7 +253,7 @@ async fn sources(api: &Api, whose: &Whose) -> Result<(Vec<Source>, bool), Stop> 
             let over = core.instance(name).is_none_or(|instance| is_over(&instance));
             (vec![Source { name: name.clone(), path: path.clone(), over }], false)
         }
-        Whose::All => (sources_of(&log_dir, core.instances()), true),
+        Whose::All(selector) => (sources_of(&log_dir, selected(core, selector)), true),
         Whose::Unit(key) => {
             let more = core.unit(key).is_some_and(|unit| match unit.kind {
                 KindView::Job(job) => job.finished.is_none(),
@@ -196,6 +263,20 @@ async fn sources(api: &Api, whose: &Whose) -> Result<(Vec<Source>, bool), Stop> 
         }
     };
     api.door.read(look).await.map_err(|_| Stop::Gone)
+}
+
+fn selected(core: &Core, selector: &Selector) -> Vec<InstanceView> {
+    let mut instances = core.instances();
+    if !selector.is_empty() {
+        let units: BTreeSet<UnitKey> = core
+            .units()
+            .into_iter()
+            .filter(|unit| selector.matches(&unit.labels))
+            .map(|unit| unit.key)
+            .collect();
+        instances.retain(|instance| units.contains(&instance.unit));
+    }
+    instances
 }
 
 fn sources_of(log_dir: &Path, instances: Vec<InstanceView>) -> Vec<Source> {
@@ -211,73 +292,6 @@ fn sources_of(log_dir: &Path, instances: Vec<InstanceView>) -> Vec<Source> {
 
 fn is_over(instance: &InstanceView) -> bool {
     matches!(instance.state, InstanceState::Succeeded | InstanceState::Failed)
-}
-
-/// Reads one instance's log and sends its lines.
-struct Reader {
-    /// Gone while it is in use on another thread; after that for good if that thread failed.
-    cursor: Option<Cursor>,
-    prefix: String,
-    timestamps: bool,
-}
-
-impl Reader {
-    async fn open(
-        source: &Source,
-        query: select::Query,
-        timestamps: bool,
-        named: bool,
-    ) -> Result<Reader, Stop> {
-        let path = source.path.clone();
-        let cursor = blocking(move || select::open(&path, &query)).await??;
-        let prefix = if named { format!("{} | ", source.name) } else { String::new() };
-        Ok(Reader { cursor: Some(cursor), prefix, timestamps })
-    }
-
-    /// Sends what has come since.
-    async fn send_new(&mut self, out: &Lines) -> Result<(), Stop> {
-        while let Some(mut cursor) = self.cursor.take() {
-            let read = move || {
-                let lines = cursor.read_lines(BATCH_BYTES);
-                (cursor, lines)
-            };
-            let (cursor, lines) = blocking(read).await?;
-            self.cursor = Some(cursor);
-            let lines = lines?;
-            if lines.is_empty() {
-                break;
-            }
-            out.bytes(self.render(&lines)).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends last lines that have no end.
-    async fn send_rest(&mut self, out: &Lines) -> Result<(), Stop> {
-        let lines = self.cursor.as_mut().map(Cursor::finish).unwrap_or_default();
-        Ok(out.bytes(self.render(&lines)).await?)
-    }
-
-    /// Every line ends with a newline, also a program's last words without one.
-    fn render(&self, lines: &[Line]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for line in lines {
-            bytes.extend_from_slice(self.prefix.as_bytes());
-            if self.timestamps {
-                let time = line.at.map_or_else(|| "-".to_owned(), |at| time(at).to_string());
-                bytes.extend_from_slice(time.as_bytes());
-                bytes.push(b' ');
-            }
-            bytes.extend_from_slice(&line.text);
-            bytes.push(b'\n');
-        }
-        bytes
-    }
-}
-
-/// Files are read beside the runtime's thread, which must not wait for a disk.
-async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
-    tokio::task::spawn_blocking(read).await.map_err(|error| Stop::Io(io::Error::other(error)))
 }
 
 /// Tells which logs have grown.
@@ -315,86 +329,126 @@ impl Watch {
     }
 }
 
-/// A log that is being followed, as the one who watches knows it.
+/// A log that is being followed.
 struct Followed {
     path: PathBuf,
-    /// Counts its changes, and tells whether nothing more will be written.
-    state: watch::Sender<(u64, bool)>,
+    reader: Reader,
 }
 
-async fn follow(api: &Api, query: &LogsQuery, whose: &Whose, out: &Lines) -> Result<(), Stop> {
-    let mut changes = api.door.changes();
-    let mut grown = Watch::new()?;
-    let mut followed: BTreeMap<String, Followed> = BTreeMap::new();
-    let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
-    let (first, _) = sources(api, whose).await?;
-    let begun: Vec<String> = first.into_iter().map(|source| source.name).collect();
-    loop {
-        let (now, more) = sources(api, whose).await?;
-        for source in &now {
-            if followed.contains_key(&source.name) {
+/// Logs that are being followed.
+struct Following<'q> {
+    query: &'q LogsQuery,
+    filter: &'q Arc<Filter>,
+    grown: Watch,
+    logs: BTreeMap<String, Followed>,
+    /// Those with something new.
+    fresh: BTreeSet<String>,
+    look: Look,
+    /// Whose were there when the client asked; `None`: that is not known yet.
+    begun: Option<BTreeSet<String>>,
+}
+
+impl Following<'_> {
+    /// Takes in who is there now.
+    async fn take_in(&mut self, now: &[Source], several: bool) -> Result<(), Stop> {
+        let names = || now.iter().map(|source| source.name.clone()).collect();
+        let begun = self.begun.get_or_insert_with(names).clone();
+        for source in now.iter().take(MERGED_MAX) {
+            if self.logs.contains_key(&source.name) {
                 continue;
             }
             // First watch, then read: nothing falls in between.
-            grown.add(&source.path)?;
-            let (state, receiver) = watch::channel((0, source.over));
-            followed.insert(source.name.clone(), Followed { path: source.path.clone(), state });
-            let mut selected = query.selected();
+            self.grown.add(&source.path)?;
+            let mut query = self.query.selected();
             // What came after the client asked is wanted from its beginning.
-            selected.tail = selected.tail.filter(|_| begun.contains(&source.name));
-            let several = matches!(whose, Whose::Unit(_) | Whose::All);
-            let named = several && begun != [source.name.as_str()];
-            let reader = Reader::open(source, selected, query.timestamps, named).await?;
-            tasks.spawn(follow_one(reader, receiver, out.clone()));
+            query.tail = query.tail.filter(|_| begun.contains(&source.name));
+            let only = begun.len() == 1 && begun.contains(&source.name);
+            let look = Look { named: several && !only, ..self.look.clone() };
+            let reader = Reader::open(source, query, self.filter, &look).await?;
+            self.fresh.insert(source.name.clone());
+            let followed = Followed { path: source.path.clone(), reader };
+            self.logs.insert(source.name.clone(), followed);
         }
-        for (name, one) in &followed {
+        for (name, one) in &mut self.logs {
             let over = now.iter().find(|source| source.name == *name).is_none_or(|s| s.over);
-            one.state.send_if_modified(|old| std::mem::replace(&mut old.1, over) != over);
-        }
-        if !more && now.iter().all(|source| source.over) {
-            break;
-        }
-        if wait(&mut changes, &mut grown, &followed).await?.is_none() {
-            return Ok(());
-        }
-    }
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(|error| Stop::Io(io::Error::other(error)))??;
-    }
-    Ok(())
-}
-
-/// Wakes those whose logs grow, until the core changes; `None`: the daemon ends. What is written
-/// does not make the core be read.
-async fn wait(
-    changes: &mut watch::Receiver<u64>,
-    grown: &mut Watch,
-    followed: &BTreeMap<String, Followed>,
-) -> io::Result<Option<()>> {
-    loop {
-        tokio::select! {
-            changed = changes.changed() => return Ok(changed.ok()),
-            paths = grown.changed() => {
-                let paths = paths?;
-                for one in followed.values().filter(|one| paths.contains(&one.path)) {
-                    one.state.send_modify(|state| state.0 += 1);
-                }
+            // All was written before an instance is told to be over.
+            if over && !one.reader.over {
+                self.fresh.insert(name.clone());
             }
+            one.reader.over = over;
+        }
+        Ok(())
+    }
+
+    /// Sends what is new, as far as it may be done at once.
+    async fn send(&mut self, out: &Lines) -> Result<(), Stop> {
+        let fresh = &self.fresh;
+        let chosen = self.logs.iter_mut().filter(|(name, _)| fresh.contains(*name));
+        let mut readers: Vec<&mut Reader> = chosen.map(|(_, one)| &mut one.reader).collect();
+        if merge(&mut readers, FOLLOW_BATCHES, out).await? {
+            self.fresh.clear();
+        }
+        Ok(())
+    }
+
+    /// Waits until logs grow or the core changes; `false`: the daemon ends. What is written does
+    /// not make the core be read.
+    async fn wait(&mut self, changes: &mut watch::Receiver<u64>) -> io::Result<Woken> {
+        let more = !self.fresh.is_empty();
+        tokio::select! {
+            changed = changes.changed() => {
+                Ok(if changed.is_ok() { Woken::Changed } else { Woken::Ended })
+            }
+            paths = self.grown.changed() => {
+                let paths = paths?;
+                let grown = self.logs.iter().filter(|(_, one)| paths.contains(&one.path));
+                self.fresh.extend(grown.map(|(name, _)| name.clone()));
+                Ok(Woken::Grown)
+            }
+            () = std::future::ready(()), if more => Ok(Woken::Grown),
         }
     }
 }
 
-async fn follow_one(
-    mut reader: Reader,
-    mut state: watch::Receiver<(u64, bool)>,
-    out: Lines,
+/// What there is to do.
+enum Woken {
+    Grown,
+    Changed,
+    Ended,
+}
+
+async fn follow(
+    api: &Api,
+    query: &LogsQuery,
+    filter: &Arc<Filter>,
+    whose: &Whose,
+    out: &Lines,
 ) -> Result<(), Stop> {
+    let mut changes = api.door.changes();
+    let mut following = Following {
+        query,
+        filter,
+        grown: Watch::new()?,
+        logs: BTreeMap::new(),
+        fresh: BTreeSet::new(),
+        look: Look { timestamps: query.timestamps, named: false },
+        begun: None,
+    };
+    let several = matches!(whose, Whose::Unit(_) | Whose::All(_));
     loop {
-        // Looked at before the reading: all was written before an instance is told to be over.
-        let over = state.borrow_and_update().1;
-        reader.send_new(&out).await?;
-        if over || state.changed().await.is_err() {
-            return reader.send_rest(&out).await;
+        let (now, more) = sources(api, whose).await?;
+        following.take_in(&now, several).await?;
+        let done = !more && now.iter().all(|source| source.over);
+        loop {
+            following.send(out).await?;
+            if done && following.fresh.is_empty() {
+                return Ok(());
+            }
+            match following.wait(&mut changes).await? {
+                Woken::Grown => {}
+                Woken::Changed => break,
+                Woken::Ended => return Ok(()),
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `wsup ctl logs`.
 
+use super::Outcome;
 use super::screen::Screen;
-use super::{Failure, Outcome};
 use crate::api::client::Client;
 use crate::cli::exit;
 use crate::cli::output::time::{now, parse_span};
@@ -10,12 +10,16 @@ use std::time::Duration;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// An instance; or a unit: all its instances, each line after its instance's name
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    /// An instance; or a unit: all its instances in the order of time, each line after its
+    /// instance's name
+    #[arg(required_unless_present_any = ["all", "selector"], conflicts_with_all = ["all", "selector"])]
     target: Option<String>,
     /// All instances of all units
     #[arg(long)]
     all: bool,
+    /// All instances of units with these labels: k=v, k!=v, k, !k, joined by commas
+    #[arg(short = 'l', long, value_name = "K=V")]
+    selector: Option<String>,
     /// Go on with what is written
     #[arg(short, long)]
     follow: bool,
@@ -31,18 +35,31 @@ pub(super) struct Args {
     /// Each line after the time at which it was written
     #[arg(long)]
     timestamps: bool,
-    /// Not supported yet
-    #[arg(long, value_name = "REGEX", hide = true)]
+    /// Only lines in which this regular expression is found
+    #[arg(long, value_name = "REGEX")]
     grep: Option<String>,
+    /// Only what was written to this output
+    #[arg(long, value_enum)]
+    stream: Option<Stream>,
+}
+
+/// One of a program's outputs.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Stream {
+    Stdout,
+    Stderr,
 }
 
 /// Runs it.
 pub(super) async fn run(args: Args, client: &Client, screen: &mut Screen) -> Outcome {
-    if args.grep.is_some() {
-        return Err(Failure::not_yet("`wsup ctl logs --grep`"));
-    }
     let mut query = Vec::new();
     query.extend(args.target.map(|target| ("target", target)));
+    query.extend(args.selector.map(|selector| ("selector", selector)));
+    query.extend(args.grep.map(|grep| ("grep", grep)));
+    query.extend(args.stream.map(|stream| match stream {
+        Stream::Stdout => ("stream", "stdout".to_owned()),
+        Stream::Stderr => ("stream", "stderr".to_owned()),
+    }));
     for (given, name) in
         [(args.follow, "follow"), (args.previous, "previous"), (args.timestamps, "timestamps")]
     {
