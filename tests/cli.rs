@@ -581,10 +581,11 @@ error: `wsup ctl shutdown` is not supported yet
 "#]],
         ),
         (
-            "logs deploy/api --grep x",
+            "logs deploy/api --grep time(out",
             2,
             str![[r#"
-error: `wsup ctl logs --grep` is not supported yet
+error: `time(out` is not a regular expression: column 5: unclosed group
+ help: put `/` before a character that stands for itself
 
 "#]],
         ),
@@ -779,6 +780,57 @@ fn logs_know_runs_and_times() {
     let output = world.command("logs db-0 --timestamps --previous").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "1970-01-01T00:00:01Z first\n");
     assert_eq!(world.ctl("logs db-0 -f --previous").code, 2);
+}
+
+#[test]
+fn logs_of_several_are_merged_and_lines_chosen() {
+    use std::os::unix::fs::MetadataExt;
+    use wsup::core::time::Wall;
+    use wsup::runner::logs::index::{Mark, Record, Stream, header};
+    let world = World::new(&[("api", API), ("db", DB)]);
+    let names: Vec<String> = world.ok("ps api -o name").lines().map(str::to_owned).collect();
+    let (a, b) = (&names[0], &names[1]);
+    let write = |unit: &str, name: &str, lines: &[(i64, Stream, &str)]| {
+        let path = world.path(&format!("log/{unit}/{name}.log"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text: String = lines.iter().map(|(_, _, line)| format!("{line}\n")).collect();
+        std::fs::write(&path, text).unwrap();
+        let mut index = header(std::fs::metadata(&path).unwrap().ino()).to_vec();
+        let mut offset = 0;
+        for (at, stream, line) in lines {
+            let mark = Mark::Chunk { stream: *stream, joined: false };
+            index.extend(Record { at: Wall(*at), mark, offset }.encode());
+            offset += line.len() as u64 + 1;
+        }
+        std::fs::write(wsup::runner::logs::index_path(&path, 0), index).unwrap();
+    };
+    let (out, err) = (Stream::Stdout, Stream::Stderr);
+    write("api", a, &[(1000, out, "GET /1"), (3000, err, "timeout"), (5000, out, "GET /3")]);
+    write("api", b, &[(2000, out, "GET /2"), (4000, err, "timed out")]);
+    write("db", "db-0", &[(2500, out, "checkpoint")]);
+    let named = |lines: &[(&String, &str)]| -> String {
+        lines.iter().map(|(name, line)| format!("{name} | {line}\n")).collect()
+    };
+    let api = [(a, "GET /1"), (b, "GET /2"), (a, "timeout"), (b, "timed out"), (a, "GET /3")];
+    assert_eq!(world.ok("logs api"), named(&api));
+    assert_eq!(world.ok("logs -l tier=web"), named(&api));
+    let db = "db-0".to_owned();
+    let mut all = api.to_vec();
+    all.insert(2, (&db, "checkpoint"));
+    assert_eq!(world.ok("logs --all"), named(&all));
+    assert_eq!(world.ok("logs api --stream stderr"), named(&api[2..4]));
+    assert_eq!(world.ok("logs api --grep ^GET --tail 1"), named(&[api[1], api[4]]));
+    assert_eq!(world.ok(&format!("logs {a} --grep time --stream stdout")), "");
+    assert_eq!(world.ctl("logs -l tier=web api").code, 2);
+    // What is there already comes in the order of time as well when it is followed.
+    let mut child = world.command("logs -f -l tier=web").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for (name, line) in api {
+        assert_eq!(lines.next().unwrap().unwrap(), format!("{name} | {line}"));
+    }
+    world.ctl("delete deployment/api");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -654,6 +654,157 @@ fn a_flood_from_both_outputs_is_told_apart_line_by_line() {
 }
 
 #[test]
+fn rotated_files_are_compressed_and_read_as_before() {
+    const LINES: usize = 20_000;
+    each_mode(|rig| {
+        let path = rig.log_path("a");
+        let mut plan =
+            rig.plan(sh(&format!("seq -f 'line %.0f of the flood' {LINES}; sleep 1000")));
+        plan.log = LogPlan::File {
+            path: path.clone().into(),
+            max_size: 50_000,
+            max_files: 1000,
+            compress: true,
+        };
+        let id = rig.start(plan.clone());
+        let plain = |number| wsup::runner::logs::segment_path(&path, number);
+        let packed = |number| wsup::runner::logs::packed_path(&path, number);
+        let count = LINES * "line 10000 of the flood\n".len() / 50_000;
+        rig::until("the files to be compressed", || {
+            packed(count as u32 / 2).exists() && (1..200).all(|number| !plain(number).exists())
+        });
+        let lines = log_lines(&path);
+        assert!(
+            lines.iter().enumerate().all(|(i, l)| *l == format!("line {} of the flood", i + 1))
+        );
+        assert_eq!(lines.len(), LINES);
+        let unpacked = std::process::Command::new("zcat").arg(packed(2)).output().unwrap().stdout;
+        let expected: Vec<u8> =
+            unpacked.split_inclusive(|b| *b == b'\n').flatten().copied().collect();
+        assert!(unpacked.starts_with(b"line ") && unpacked.len() <= 50_000 && !expected.is_empty());
+        assert!(!path.with_extension("log.gz.new").exists());
+        rig.send(Command::KillTree { id });
+        assert_eq!(rig.exit_of(id), Exit::Signal(KILL));
+        // What a killed runner has left half-made is done by the next.
+        let text = "left behind\n".repeat(100);
+        fs::write(plain(5000 - 1), "").unwrap();
+        fs::remove_file(plain(5000 - 1)).unwrap();
+        fs::remove_file(packed(1)).unwrap();
+        fs::write(plain(1), &text).unwrap();
+        fs::write(path.with_extension("log.gz.new"), "half").unwrap();
+        plan.id.generation += 1;
+        plan.argv = sh("exit 0");
+        let id = rig.start(plan);
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        rig::until("the file to be compressed", || packed(1).exists() && !plain(1).exists());
+        assert!(rig.no_child_left());
+    });
+}
+
+#[test]
+fn output_goes_into_the_journal_line_by_line() {
+    use std::os::unix::net::UnixDatagram;
+    each_mode(|rig| {
+        let mut plan = rig.plan(sh("true"));
+        plan.log = LogPlan::Journald;
+        let said = rig.failure(plan.clone());
+        assert!(
+            said.starts_with("cannot start a: output: the journal cannot be reached at "),
+            "{said}"
+        );
+        assert!(said.contains("No such file or directory"), "{said}");
+        let journal = UnixDatagram::bind(rig.dir().join("journal.sock")).unwrap();
+        journal.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let long = 70_000;
+        plan.id.generation += 1;
+        plan.argv = sh(&format!(
+            "echo hello; echo oops >&2; head -c {long} /dev/zero | tr '\\0' x; echo; \
+             i=0; while [ $i -lt 2000 ]; do echo \"line $i\"; i=$((i+1)); done; printf 'no end'"
+        ));
+        let id = rig.start(plan);
+        let mut messages: Vec<String> = Vec::new();
+        while messages.last().is_none_or(|last| last != "no end") {
+            let entry = entry(&journal);
+            let field = |name: &str| {
+                let lines = entry.lines().find_map(|l| l.strip_prefix(&format!("{name}=")));
+                lines.unwrap_or_else(|| panic!("{name} in {entry}")).to_owned()
+            };
+            assert_eq!(field("SYSLOG_IDENTIFIER"), "unit");
+            assert_eq!((field("WSUP_UNIT"), field("WSUP_INSTANCE")), ("unit".into(), "a".into()));
+            let level = if field("MESSAGE") == "oops" { ("3", "stderr") } else { ("6", "stdout") };
+            assert_eq!((field("PRIORITY"), field("WSUP_STREAM")), (level.0.into(), level.1.into()));
+            messages.push(field("MESSAGE"));
+        }
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        // The order of two pipes is not known.
+        let oops = messages.iter().position(|m| m == "oops").unwrap();
+        messages.remove(oops);
+        assert_eq!(messages.remove(0), "hello");
+        let at = messages.iter().position(|m| m == "line 0").unwrap();
+        assert_eq!(messages.drain(..at).collect::<String>(), "x".repeat(long));
+        assert!((0..2000).all(|i| messages[i] == format!("line {i}")));
+        assert_eq!(messages.len(), 2001);
+    });
+}
+
+/// The next entry that was sent to a journal, also one that came as a memory file.
+fn entry(journal: &std::os::unix::net::UnixDatagram) -> String {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    use std::os::fd::AsRawFd;
+    let mut buffer = vec![0; 1 << 20];
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let mut bytes = [std::io::IoSliceMut::new(&mut buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(journal.as_raw_fd(), &mut bytes, Some(&mut space), flags).unwrap();
+    let len = message.bytes;
+    let file = message.cmsgs().unwrap().find_map(|part| match part {
+        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+        _ => None,
+    });
+    match file {
+        Some(fd) => {
+            let text = fs::read(format!("/proc/self/fd/{fd}")).unwrap();
+            nix::unistd::close(fd).unwrap();
+            String::from_utf8(text).unwrap()
+        }
+        None => String::from_utf8(buffer[..len].to_vec()).unwrap(),
+    }
+}
+
+#[test]
+fn a_journal_that_reads_nothing_delays_nobody_and_loses_nothing() {
+    use std::os::unix::net::UnixDatagram;
+    each_mode(|rig| {
+        let journal = UnixDatagram::bind(rig.dir().join("journal.sock")).unwrap();
+        journal.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut plan = rig.plan(sh("seq 50000; exec sleep 1000"));
+        plan.log = LogPlan::Journald;
+        let stuck = rig.start(plan);
+        rig.spawned(stuck);
+        let mut plan = rig.plan(sh("echo last words"));
+        plan.log = LogPlan::Journald;
+        let short = rig.start(plan);
+        assert_eq!(rig.exit_of(short), Exit::Code(0), "its end is told all the same");
+        let id = rig.spawn_named("b", sh("exit 0"));
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let mut expected = 1;
+        let mut last = 0;
+        while expected <= 50_000 || last == 0 {
+            let entry = entry(&journal);
+            let message = entry.lines().find_map(|line| line.strip_prefix("MESSAGE=")).unwrap();
+            if message == "last words" {
+                last += 1;
+            } else {
+                assert_eq!(message, expected.to_string());
+                expected += 1;
+            }
+        }
+        rig.send(Command::KillTree { id: stuck });
+        assert_eq!(rig.exit_of(stuck), Exit::Signal(KILL));
+    });
+}
+
+#[test]
 fn many_starts_leak_nothing() {
     each_mode(|rig| {
         let id = rig.spawn(sh("exit 0"));

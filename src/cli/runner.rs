@@ -1,7 +1,7 @@
 //! `wsup runner`, started by the daemon, and its helper: not for people.
 
 use crate::runner::boot::Options;
-use crate::runner::logs::packer;
+use crate::runner::logs::{journal, packer};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +17,9 @@ pub struct Args {
     /// Start programs the plain way even where clone3 works
     #[arg(long)]
     no_clone3: bool,
+    /// Where the journal listens
+    #[arg(long, value_name = "PATH", env = "WSUP_JOURNAL_SOCKET", default_value = journal::SOCKET)]
+    journal_socket: PathBuf,
 }
 
 /// Runs it.
@@ -25,7 +28,12 @@ pub fn run(args: Args) -> ExitCode {
         Ok(dir) => dir,
         Err(error) => return super::exit::fail(super::exit::USAGE, &error.to_string(), None),
     };
-    let options = Options { runtime_dir, no_cgroup: args.no_cgroup, no_clone3: args.no_clone3 };
+    let options = Options {
+        runtime_dir,
+        no_cgroup: args.no_cgroup,
+        no_clone3: args.no_clone3,
+        journal: args.journal_socket,
+    };
     match crate::runner::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         // It has been said where it is heard.

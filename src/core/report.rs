@@ -64,6 +64,9 @@ reasons! {
     HookFailed,
     /// It will not be started again until an operator acts.
     InstanceFailed,
+    /// Something about it cannot be done and nothing else changes: its output cannot be written, or
+    /// was not for a while.
+    InstanceTrouble,
     /// It waits before the next start.
     BackOff,
     /// A probe failed.

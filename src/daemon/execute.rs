@@ -18,6 +18,7 @@ use crate::core::action::{Action, DataDir, Spawn, Step};
 use crate::core::event::Event;
 use crate::core::id::{Kind, UnitKey};
 use crate::core::instance::probe::Answer;
+use crate::core::report::Report;
 use crate::core::spec::Nodes;
 use crate::runner::client::Link;
 use crate::runner::protocol::Command;
@@ -116,6 +117,12 @@ impl Hands {
         self.store_rests = false;
     }
 
+    /// Tells people.
+    pub(super) fn tell(&self, told: Report) {
+        report::log(&told);
+        self.events.push(told);
+    }
+
     fn act(&mut self, action: Action, core: &Core, turn: &mut Turn) -> Option<Event> {
         match action {
             Action::Spawn(spawn) => return self.spawn(&spawn),
@@ -141,10 +148,7 @@ impl Hands {
             Action::Signal { id, signal } => {
                 self.runners.command(id, Command::Signal { id, signal });
             }
-            Action::Report(told) => {
-                report::log(&told);
-                self.events.push(*told);
-            }
+            Action::Report(told) => self.tell(*told),
             Action::InstanceGone { unit, instance } => self.instance_gone(&unit, instance),
             Action::UnitGone { unit } => self.unit_gone(unit, core),
             Action::RemoveData { unit, dir } => self.remove_data(unit, dir),

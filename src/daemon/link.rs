@@ -5,17 +5,26 @@
 
 use super::input::{Input, Inputs};
 use super::runner::RunnerNumber;
-use crate::runner::client::Link;
+use crate::runner::client::{Link, needs_output, send_with_output};
 use crate::runner::protocol::{Command, Decoder, FrameError, Notice, encode};
 use std::io;
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
+/// Bytes on their way to the runner.
+#[derive(Debug)]
+struct Frames {
+    bytes: Vec<u8>,
+    /// Our own stdout and stderr travel beside them.
+    with_output: bool,
+}
+
 /// Commands on their way to the runner. Dropping it ends the connection.
 #[derive(Debug)]
 pub struct RunnerLink {
-    frames: mpsc::UnboundedSender<Vec<u8>>,
+    frames: mpsc::UnboundedSender<Frames>,
     out: Vec<u8>,
 }
 
@@ -49,7 +58,13 @@ impl RunnerLink {
     /// # Errors
     /// It is too long; it was not put in line then.
     pub fn queue(&mut self, command: &Command) -> Result<(), FrameError> {
-        self.out.extend(encode(command)?);
+        let frame = encode(command)?;
+        if needs_output(command) {
+            self.flush();
+            let _gone = self.frames.send(Frames { bytes: frame, with_output: true });
+        } else {
+            self.out.extend(frame);
+        }
         Ok(())
     }
 
@@ -57,7 +72,8 @@ impl RunnerLink {
     pub fn flush(&mut self) {
         if !self.out.is_empty() {
             // If the runner is gone, the end of the connection is told by the reading side.
-            let _ = self.frames.send(std::mem::take(&mut self.out));
+            let bytes = std::mem::take(&mut self.out);
+            let _ = self.frames.send(Frames { bytes, with_output: false });
         }
     }
 }
@@ -83,11 +99,28 @@ async fn receive(
     }
 }
 
-async fn send(mut write: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Vec<u8>>) {
+async fn send(mut write: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Frames>) {
     use tokio::io::AsyncWriteExt;
     while let Some(frames) = queue.recv().await {
-        if write.write_all(&frames).await.is_err() {
+        let mut sent = 0;
+        if frames.with_output {
+            match send_beside(write.as_ref(), &frames.bytes).await {
+                Ok(len) => sent = len,
+                Err(_) => return,
+            }
+        }
+        if write.write_all(frames.bytes.get(sent..).unwrap_or_default()).await.is_err() {
             return;
+        }
+    }
+}
+
+async fn send_beside(stream: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        stream.writable().await?;
+        match stream.try_io(Interest::WRITABLE, || send_with_output(stream, bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
         }
     }
 }

@@ -97,7 +97,9 @@ impl Planner {
         let log = &spawn.template.log;
         match log.driver {
             LogDriver::None => LogPlan::None,
-            LogDriver::File | LogDriver::Journald | LogDriver::Inherit => LogPlan::File {
+            LogDriver::Journald => LogPlan::Journald,
+            LogDriver::Inherit => LogPlan::Inherit,
+            LogDriver::File => LogPlan::File {
                 path: Bytes::from(logs::file(
                     &self.logs,
                     spawn.unit.name.as_str(),
@@ -120,10 +122,6 @@ fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
         ("[sandbox]", template.sandbox != Sandbox::default()),
         ("[[ports]]", !template.ports.is_empty()),
         ("[[sockets]]", !spawn.sockets.is_empty()),
-        (
-            "this [log] driver",
-            matches!(template.log.driver, LogDriver::Journald | LogDriver::Inherit),
-        ),
     ];
     match parts.iter().find(|(_, used)| *used) {
         Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),

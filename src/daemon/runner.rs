@@ -17,6 +17,7 @@ use super::turn::Turn;
 use crate::api::door::RunnerFacts;
 use crate::core::event::{Event, Exit};
 use crate::core::id::InstanceId;
+use crate::core::report::{Reason, Report, Severity};
 use crate::os::clock;
 use crate::runner::client::Link;
 use crate::runner::protocol::{Command, Notice, Outcome, SpawnPlan, TreeMode, Welcome, encode};
@@ -290,7 +291,15 @@ impl Hands {
                 Some(outcome.into())
             }
             Notice::Warning { unit, instance, message } => {
-                tracing::warn!("{unit} {instance}: {message}");
+                self.tell(Report {
+                    time: clock::wall(),
+                    severity: Severity::Warning,
+                    reason: Reason::InstanceTrouble,
+                    unit: Some(unit),
+                    instance: Some(instance),
+                    message,
+                    fields: BTreeMap::new(),
+                });
                 None
             }
             // It has been greeted already.

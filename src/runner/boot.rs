@@ -41,6 +41,8 @@ pub struct Options {
     pub no_cgroup: bool,
     /// Start programs the plain way even where clone3 works.
     pub no_clone3: bool,
+    /// Where the journal listens.
+    pub journal: PathBuf,
 }
 
 /// What the first steps give.
@@ -50,6 +52,7 @@ pub(super) struct Booted {
     pub(super) spawner: Spawner,
     pub(super) cgroups: Option<Cgroups>,
     pub(super) mode: TreeMode,
+    pub(super) journal: PathBuf,
     /// Held as long as this runner lives.
     pub(super) lock: Flock<File>,
     /// How many starts can be held.
@@ -125,6 +128,7 @@ pub(super) fn boot(options: &Options) -> Result<Option<Booted>, String> {
         spawner,
         cgroups,
         mode,
+        journal: options.journal.clone(),
         lock,
         capacity,
         files,

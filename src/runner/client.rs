@@ -3,10 +3,13 @@
 //! Responsible for the handshake and for blocking use. A caller with an event loop of its own
 //! takes the parts: the stream, the decoder (which may hold events already) and the welcome.
 
-use super::protocol::{Command, Decoder, Notice, PROTOCOL, Welcome, check_version, encode};
+use super::protocol::{
+    Command, Decoder, LogPlan, Notice, PROTOCOL, Welcome, check_version, encode,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -83,7 +86,26 @@ impl Pending {
 }
 
 fn send(stream: &mut UnixStream, command: &Command) -> io::Result<()> {
-    stream.write_all(&encode(command)?)
+    let frame = encode(command)?;
+    let sent = if needs_output(command) { send_with_output(&*stream, &frame)? } else { 0 };
+    stream.write_all(frame.get(sent..).unwrap_or_default())
+}
+
+/// Whether our own stdout and stderr go with a command.
+pub fn needs_output(command: &Command) -> bool {
+    matches!(command, Command::Spawn(plan) if plan.log == LogPlan::Inherit)
+}
+
+/// Sends as much of a frame as the socket takes, and our own stdout and stderr beside it.
+///
+/// # Errors
+/// As sendmsg(2).
+pub fn send_with_output(socket: &impl AsFd, frame: &[u8]) -> io::Result<usize> {
+    let output = [io::stdout().as_raw_fd(), io::stderr().as_raw_fd()];
+    let beside = [ControlMessage::ScmRights(&output)];
+    let bytes = [IoSlice::new(frame)];
+    let to = socket.as_fd().as_raw_fd();
+    Ok(sendmsg::<()>(to, &bytes, &beside, MsgFlags::MSG_NOSIGNAL, None)?)
 }
 
 fn receive(

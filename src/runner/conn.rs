@@ -4,7 +4,10 @@
 
 use super::outbox::Outbox;
 use super::protocol::{Command, Decoder, FrameError, Notice, encode};
-use std::io::{self, Read, Write};
+use super::sys;
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 /// How much is read at one turn.
@@ -17,11 +20,17 @@ const FILL_BELOW: usize = 64 << 10;
 /// Warnings are dropped while this much waits: a daemon that does not read needs none.
 const WARN_BELOW: usize = 256 << 10;
 
+/// Descriptors that wait for their command are those of the last few; a peer that sends more does
+/// not speak the protocol.
+const DESCRIPTORS_MAX: usize = 16;
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) stream: UnixStream,
     decoder: Decoder<Command>,
+    /// Descriptors that have arrived and belong to commands that were not taken yet.
+    descriptors: VecDeque<OwnedFd>,
     out: Vec<u8>,
     written: usize,
     /// What happens when it ends.
@@ -40,6 +49,7 @@ impl Conn {
         Ok(Conn {
             stream,
             decoder: Decoder::new(),
+            descriptors: VecDeque::new(),
             out: Vec::new(),
             written: 0,
             stop_all: false,
@@ -50,16 +60,23 @@ impl Conn {
     /// Reads once. `false`: the peer is gone.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> bool {
         let len = buffer.len().min(READ_MAX);
-        match self.stream.read(buffer.get_mut(..len).unwrap_or_default()) {
+        let buffer = buffer.get_mut(..len).unwrap_or_default();
+        match sys::receive(self.stream.as_fd(), buffer, &mut self.descriptors) {
             Ok(0) => false,
             Ok(len) => {
                 self.decoder.feed(buffer.get(..len).unwrap_or_default());
-                true
+                self.descriptors.len() <= DESCRIPTORS_MAX
             }
             Err(error) => {
                 matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
             }
         }
+    }
+
+    /// The pair of descriptors that came with the command that was taken last.
+    pub(super) fn take_output(&mut self) -> Option<(OwnedFd, OwnedFd)> {
+        let stdout = self.descriptors.pop_front()?;
+        Some((stdout, self.descriptors.pop_front()?))
     }
 
     /// The next command that has arrived.

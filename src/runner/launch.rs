@@ -34,6 +34,8 @@ pub struct Launch {
     pub no_cgroup: bool,
     /// Makes a new runner start programs the plain way even where clone3 works.
     pub no_clone3: bool,
+    /// Where the journal listens, if a new runner is not to use the usual place.
+    pub journal: Option<PathBuf>,
     /// How long finding or starting may take.
     pub patience: Duration,
 }
@@ -46,6 +48,7 @@ impl Launch {
             program: None,
             no_cgroup: false,
             no_clone3: false,
+            journal: None,
             patience: START_PATIENCE,
         }
     }
@@ -143,6 +146,9 @@ fn start(launch: &Launch, patience: Duration) -> io::Result<()> {
     }
     if launch.no_clone3 {
         command.arg("--no-clone3");
+    }
+    if let Some(path) = &launch.journal {
+        command.arg("--journal-socket").arg(path);
     }
     let mut child = command
         .current_dir("/")

@@ -33,7 +33,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use protocol::{Command, Notice, PROTOCOL, TreeMode, Welcome, check_version};
+use protocol::{Command, LogPlan, Notice, PROTOCOL, TreeMode, Welcome, check_version};
 use start::Part;
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,6 +55,9 @@ const CONNS_MAX: usize = 8;
 /// A runner that nobody has connected to goes after this time.
 const FIRST_PATIENCE: Millis = Millis::from_secs(15);
 
+/// When everything is to end, last words wait so long for a journal that does not take them.
+const PARTING_PATIENCE: Millis = Millis::from_secs(5);
+
 /// From the last will's SIGTERM to its SIGKILL.
 const WILL_GRACE: Millis = Millis::from_secs(1);
 
@@ -62,7 +65,8 @@ const WILL_GRACE: Millis = Millis::from_secs(1);
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const HELPER: u64 = 2;
-const FIRST_CONN: u64 = 3;
+const JOURNAL: u64 = 3;
+const FIRST_CONN: u64 = 4;
 const FIRST_KEY: u64 = 1 << 40;
 
 /// Runs a runner until it has nothing to do any more. Returns in the runner's own process only;
@@ -114,6 +118,8 @@ struct Runner {
     /// The last will is being carried out; when it comes to SIGKILL.
     will: Option<Mono>,
     shutdown: bool,
+    /// When last words are given up.
+    parting_at: Option<Mono>,
     hold: Hold,
     /// Where the carrying of output was broken off.
     left_over: Option<u64>,
@@ -154,7 +160,15 @@ impl Runner {
             lonely_at: Some(clock::mono().plus(FIRST_PATIENCE)),
             will: None,
             shutdown: false,
-            hold: Hold::new(booted.spawner, booted.cgroups, booted.mode, booted.files, FIRST_KEY),
+            parting_at: None,
+            hold: Hold::new(
+                booted.spawner,
+                booted.cgroups,
+                booted.mode,
+                booted.files,
+                FIRST_KEY,
+                booted.journal,
+            ),
             left_over: None,
             buffer: vec![0; 64 << 10],
             spare: fs::File::open("/dev/null").ok(),
@@ -179,6 +193,7 @@ impl Runner {
             self.carry_output(ready);
             self.hold.sweep_orphans(&self.epoll);
             self.hold.compress(&self.epoll, HELPER);
+            self.hold.await_journal(&self.epoll, JOURNAL);
             self.deadlines();
             self.flush();
             if self.may_go() && self.leave() {
@@ -214,6 +229,7 @@ impl Runner {
                 }
                 self.hold.child_ended();
             }
+            JOURNAL => self.hold.journal_ready(&self.epoll),
             HELPER => self.hold.compressed(&self.epoll),
             token if Part::of(token).0 < FIRST_KEY => self.talk(token, flags),
             token => self.hold.ready(&self.epoll, token),
@@ -280,8 +296,16 @@ impl Runner {
             Command::Hello { protocol } => self.welcome(token, protocol),
             // Only the connection that said Hello last is the daemon's.
             _ if self.daemon != Some(token) => {}
-            Command::Spawn(plan) if self.shutdown || self.will.is_some() => self.hold.refuse(&plan),
-            Command::Spawn(plan) => self.hold.spawn(&self.epoll, *plan),
+            Command::Spawn(plan) => {
+                let wants = plan.log == LogPlan::Inherit;
+                let inherited = self.conns.get_mut(&token).filter(|_| wants);
+                let inherited = inherited.and_then(Conn::take_output);
+                if self.shutdown || self.will.is_some() {
+                    self.hold.refuse(&plan);
+                } else {
+                    self.hold.spawn(&self.epoll, *plan, inherited);
+                }
+            }
             Command::Terminate { id, signal } => self.hold.terminate(id, signal),
             Command::KillTree { id } => self.hold.kill_tree(id),
             Command::Signal { id, signal } => self.hold.signal(id, signal),
@@ -339,7 +363,8 @@ impl Runner {
     }
 
     fn timeout(&self) -> EpollTimeout {
-        let Some(at) = [self.lonely_at, self.will].into_iter().flatten().min() else {
+        let Some(at) = [self.lonely_at, self.will, self.parting_at].into_iter().flatten().min()
+        else {
             return EpollTimeout::NONE;
         };
         let left = at.since(clock::mono()).0.saturating_add(1);
@@ -381,12 +406,21 @@ impl Runner {
         }
     }
 
-    fn may_go(&self) -> bool {
+    /// Whether last words have waited long enough for the journal.
+    fn parting_is_over(&mut self) -> bool {
+        let now = clock::mono();
+        *self.parting_at.get_or_insert(now.plus(PARTING_PATIENCE)) <= now
+    }
+
+    fn may_go(&mut self) -> bool {
         if !self.hold.is_empty() {
             return false;
         }
         if self.shutdown || self.will.is_some() {
-            return true;
+            return !self.hold.has_last_words() || self.parting_is_over();
+        }
+        if self.hold.has_last_words() {
+            return false;
         }
         self.conns.is_empty() && self.lonely_at.is_none() && self.hold.outbox.is_empty()
     }

@@ -5,8 +5,8 @@
 //!
 //! A frame is a little-endian `u32` length and that many bytes of JSON, over a unix stream socket.
 //! JSON, because a newer daemon must be able to talk to an older runner: fields may be added.
-//! Descriptors will travel beside the bytes of the frame that speaks of them (SCM_RIGHTS), so
-//! they need no place in the frame.
+//! Descriptors travel beside the bytes of the frame that speaks of them (SCM_RIGHTS), so they
+//! need no place in the frame.
 //!
 //! Rules that both sides rely on:
 //! - The daemon speaks first: [`Command::Hello`]. The runner answers [`Notice::Welcome`], then
@@ -179,6 +179,13 @@ pub enum LogPlan {
         #[serde(default)]
         compress: bool,
     },
+    /// Into the journal.
+    #[serde(rename = "journald")]
+    Journald,
+    /// To the daemon's own stdout and stderr, which travel beside the bytes of the command, in
+    /// this order (SCM_RIGHTS).
+    #[serde(rename = "inherit")]
+    Inherit,
 }
 
 /// A program to be started, with nothing left to look up.

@@ -6,7 +6,7 @@
 use super::cgroup::Group;
 use super::logs::index::Stream;
 use super::logs::pump::{Pump, Turn};
-use super::logs::write::Log;
+use super::logs::sink::Sink;
 use super::protocol::{Held, SpawnPlan};
 use crate::core::event::Exit;
 use crate::core::time::Mono;
@@ -97,7 +97,7 @@ impl Start {
 /// A start's pipes and the log that they lead to.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    log: Option<Log>,
+    log: Option<Sink>,
     stdout: Option<Pump>,
     stderr: Option<Pump>,
     compress: bool,
@@ -107,7 +107,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Pipes that lead to a log.
-    pub(super) fn new(log: Log, compress: bool, stdout: OwnedFd, stderr: OwnedFd) -> Output {
+    pub(super) fn new(log: Sink, compress: bool, stdout: OwnedFd, stderr: OwnedFd) -> Output {
         Output {
             log: Some(log),
             compress,
@@ -144,6 +144,12 @@ impl Output {
             Stream::Stderr => self.stderr.as_mut(),
         };
         let (Some(pump), Some(log)) = (pump, self.log.as_mut()) else { return Turn::Ended };
+        if let Some(journal) = log.blocked() {
+            journal.flush(said);
+            if journal.is_blocked() {
+                return Turn::Blocked;
+            }
+        }
         if buffer.is_empty() {
             // The poller says again that there is something.
             return Turn::Carried(0);
@@ -151,6 +157,9 @@ impl Output {
         let turn = pump.turn(log, buffer, said);
         if let Turn::Carried(len) = turn {
             self.spent.1 += len;
+            if self.is_blocked() {
+                return Turn::Blocked;
+            }
         }
         turn
     }
@@ -169,8 +178,25 @@ impl Output {
     /// The path of the log, if it was rotated since the last call and its files are to be
     /// compressed.
     pub(super) fn to_compress(&mut self) -> Option<&Path> {
-        let rotated = self.log.as_mut().and_then(Log::take_rotated);
+        let rotated = self.log.as_mut().and_then(Sink::take_rotated);
         rotated.filter(|_| self.compress)
+    }
+
+    /// Whether the journal has not taken all.
+    pub(super) fn is_blocked(&mut self) -> bool {
+        self.log.as_mut().is_some_and(|log| log.blocked().is_some())
+    }
+
+    /// Sends what the journal did not take before. `false`: it still does not take all.
+    pub(super) fn resume(&mut self, said: &mut Vec<String>) -> bool {
+        let Some(journal) = self.log.as_mut().and_then(Sink::blocked) else { return true };
+        journal.flush(said);
+        !journal.is_blocked()
+    }
+
+    /// What the journal has not taken of it, at its end.
+    pub(super) fn take_rest(&mut self) -> Option<Sink> {
+        self.log.take().and_then(|mut log| log.blocked().is_some().then_some(log))
     }
 
     /// Closes the log's files until the next write.

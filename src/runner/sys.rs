@@ -7,8 +7,10 @@
 
 use crate::core::event::Exit;
 use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
@@ -384,4 +386,27 @@ pub(super) fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
 pub(super) fn be_nice(value: i32) {
     // SAFETY: no memory is involved.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+}
+
+/// Reads from a socket, and takes the descriptors that travel beside the bytes: never more than
+/// two for each call, which is what a command has.
+///
+/// # Errors
+/// As recvmsg(2).
+pub(super) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = nix::cmsg_space!([RawFd; 2]);
+    let mut bytes = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            // SAFETY: the kernel has just made these descriptors for us.
+            descriptors.extend(numbers.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }));
+        }
+    }
+    Ok(message.bytes)
 }

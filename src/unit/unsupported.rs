@@ -31,10 +31,6 @@ fn is_true(node: &Node) -> bool {
     node.as_bool() == Some(true)
 }
 
-fn other_driver(node: &Node) -> bool {
-    matches!(node.as_text(), Some("journald" | "inherit"))
-}
-
 /// What units are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -71,8 +67,6 @@ const ROWS: &[(&str, Asks, Missing)] = &[
     ("sandbox.capabilities", always, Hands),
     ("sandbox.read_only", not_empty, Hands),
     ("sandbox.read_write", not_empty, Hands),
-    ("log.driver", other_driver, Hands),
-    ("log.compress", is_true, Hands),
 ];
 
 /// Refuses what the file asks for and does not get. Keys that are wrong anyway are left alone.
@@ -89,20 +83,7 @@ pub(super) fn refuse(root: &Table, purpose: Purpose, report: &mut Report) {
                 about && d.severity == super::diagnose::Severity::Error
             });
             if !wrong && asks(&entry.node) {
-                let shown = match entry.node.value {
-                    Value::Text(ref text) if *path == "log.driver" => {
-                        format!("{full} = \"{text}\"")
-                    }
-                    Value::Text(_)
-                    | Value::Int(_)
-                    | Value::HugeInt
-                    | Value::Float(_)
-                    | Value::Bool(_)
-                    | Value::Datetime
-                    | Value::List(_)
-                    | Value::Table(_) => full.clone(),
-                };
-                let complaint = Complaint::new(format!("`{shown}` is not supported yet"))
+                let complaint = Complaint::new(format!("`{full}` is not supported yet"))
                     .help("remove it for now: this version refuses it rather than ignore it");
                 report.error(&entry.key_at, &full, complaint);
             }

@@ -16,6 +16,7 @@ mod deployment;
 mod dev;
 mod files;
 mod job;
+mod logs;
 mod odd;
 mod rollout;
 mod scale;

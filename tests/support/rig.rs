@@ -95,6 +95,7 @@ impl Rig {
             program: Some(PathBuf::from(env!("CARGO_BIN_EXE_wsup"))),
             no_cgroup,
             no_clone3,
+            journal: Some(temp.path().join("journal.sock")),
             ..Launch::new(temp.path().join("run"))
         };
         let mut rig = Rig {

@@ -173,7 +173,8 @@ impl Tail {
                 .last()
                 .unwrap_or(0),
         };
-        File::open(segment_path(path, newer)).ok()
+        // Of those that were compressed before they were shown nothing is shown.
+        (0..=newer).rev().find_map(|number| File::open(segment_path(path, number)).ok())
     }
 }
 

@@ -3,17 +3,18 @@
 //! Responsible for carrying commands out and for reporting each start's one end, after its tree is
 //! gone and its output is in the log. Must not know connections, units' specs or any policy.
 
+mod journal;
+mod output;
 mod pack;
 mod sweep;
 
 use super::cgroup::{self, Cgroups};
 use super::logs::index::Stream;
 use super::logs::packer::Packer;
-use super::logs::pump::{self, READ_MAX, Turn};
-use super::logs::write::Log;
+use super::logs::pump::{READ_MAX, Turn};
 use super::orphans;
 use super::outbox::Outbox;
-use super::protocol::{Held, LogPlan, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode};
+use super::protocol::{Held, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode};
 use super::spawn::{Spawner, Stdio};
 use super::start::{Life, Output, Part, Start, cgroup_name};
 use super::sys::{self, Wait};
@@ -24,6 +25,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// With more starts than this, log files are not kept open between two writes: descriptors are
 /// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
@@ -37,6 +39,9 @@ enum Known {
     /// Its end is reported and not acknowledged. `None`: it never ran.
     Ended(Option<Box<Held>>),
 }
+
+/// The daemon's stdout and stderr, if they came with a command.
+pub(super) type Inherited = Option<(OwnedFd, OwnedFd)>;
 
 /// Everything that the runner holds.
 #[derive(Debug)]
@@ -63,6 +68,7 @@ pub(super) struct Hold {
     pub(super) warnings: Vec<Notice>,
     /// Where bytes pass through; one for all.
     buffer: Vec<u8>,
+    journal: journal::State,
     packer: Packer,
     /// The process number of the packer's helper.
     helper: i32,
@@ -71,13 +77,15 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// An empty one. `first_key`: below it, the poller's tokens are the caller's.
+    /// An empty one. `first_key`: below it, the poller's tokens are the caller's. `journal`: where
+    /// the journal listens.
     pub(super) fn new(
         spawner: Spawner,
         cgroups: Option<Cgroups>,
         mode: TreeMode,
         files: Option<RlimitPlan>,
         first_key: u64,
+        journal: PathBuf,
     ) -> Hold {
         Hold {
             files,
@@ -94,6 +102,7 @@ impl Hold {
             outbox: Outbox::default(),
             warnings: Vec::new(),
             buffer: vec![0; READ_MAX],
+            journal: journal::State::new(journal),
             packer: Packer::default(),
             helper: 0,
             turn: 0,
@@ -113,6 +122,11 @@ impl Hold {
     /// Whether nothing is held any more.
     pub(super) fn is_empty(&self) -> bool {
         self.starts.is_empty() && !self.strays
+    }
+
+    /// Whether output of starts that have ended waits for the journal.
+    pub(super) fn has_last_words(&self) -> bool {
+        !self.journal.parting.is_empty()
     }
 
     /// Every start that ran and whose end is not acknowledged.
@@ -136,12 +150,12 @@ impl Hold {
     }
 
     /// Carries `Spawn` out.
-    pub(super) fn spawn(&mut self, epoll: &Epoll, plan: SpawnPlan) {
+    pub(super) fn spawn(&mut self, epoll: &Epoll, plan: SpawnPlan, inherited: Inherited) {
         if self.ids.contains_key(&plan.id) {
             return;
         }
         let id = plan.id;
-        match self.try_spawn(plan) {
+        match self.try_spawn(plan, inherited) {
             Ok(start) => {
                 let pid = start.held.pid;
                 let key = self.next_key;
@@ -167,18 +181,15 @@ impl Hold {
         self.outbox.push(Outcome::SpawnFailed { id: plan.id, message });
     }
 
-    fn try_spawn(&mut self, mut plan: SpawnPlan) -> Result<Start, String> {
+    fn try_spawn(&mut self, mut plan: SpawnPlan, inherited: Inherited) -> Result<Start, String> {
         if !plan.rlimits.iter().any(|limit| limit.resource == "nofile") {
             plan.rlimits.extend(self.files.clone());
         }
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             format!("cannot start {}: {what}: {error}", plan.instance)
         };
-        if let LogPlan::File { path, compress: true, .. } = &plan.log {
-            // A runner before may not have got to it.
-            self.packer.add(path.as_path());
-        }
-        let (output, stdout, stderr) = open_output(&plan).map_err(|e| failed("output", &e))?;
+        let (output, stdout, stderr) =
+            self.open_output(&plan, inherited).map_err(|e| failed("output", &e))?;
         let group = match self.cgroups.as_mut() {
             Some(cgroups) => {
                 let made = cgroups.make(&cgroup_name(&plan)).map_err(|e| failed("cgroup", &e))?;
@@ -336,9 +347,16 @@ impl Hold {
         let mut said = Vec::new();
         match start.output.turn(stream, self.turn, &mut self.buffer, &mut said) {
             Turn::Carried(_) | Turn::Idle => {}
+            Turn::Blocked => {
+                unwatch_pipe(epoll, &start.output, stream);
+                self.journal.blocked.insert((key, stream));
+            }
             Turn::Ended => {
                 unwatch_pipe(epoll, &start.output, stream);
                 start.output.close(stream, &mut said);
+                if start.output.is_blocked() {
+                    self.journal.blocked.insert((key, stream));
+                }
             }
         }
         if crowded {
@@ -439,6 +457,7 @@ impl Hold {
             self.packer.add(path);
         }
         self.warnings.extend(said.into_iter().map(|text| warning_of(&start.held, text)));
+        self.journal.parting.extend(start.output.take_rest());
         if start.group.is_none() {
             // It was kept as a zombie so far.
             let _reaped = sys::wait(Wait::Pidfd(start.pidfd.as_fd()));
@@ -477,24 +496,5 @@ fn watch(epoll: &Epoll, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
 fn unwatch_pipe(epoll: &Epoll, output: &Output, stream: Stream) {
     for (_, pipe) in output.pipes().filter(|(of, _)| *of == stream) {
         let _gone = epoll.delete(pipe);
-    }
-}
-
-type Opened = (Output, Option<OwnedFd>, Option<OwnedFd>);
-
-/// The log, our ends of the pipes, and the program's.
-fn open_output(plan: &SpawnPlan) -> io::Result<Opened> {
-    match &plan.log {
-        LogPlan::None => Ok((Output::default(), None, None)),
-        LogPlan::File { path, .. } if !path.as_path().is_absolute() => {
-            Err(io::Error::other(format!("the log's path is not absolute: `{}`", path.to_text())))
-        }
-        LogPlan::File { path, max_size, max_files, compress } => {
-            let (stdout, child_stdout) = pump::pipe()?;
-            let (stderr, child_stderr) = pump::pipe()?;
-            let log = Log::new(path.as_path(), *max_size, *max_files, plan.new_run);
-            let output = Output::new(log, *compress, stdout, stderr);
-            Ok((output, Some(child_stdout), Some(child_stderr)))
-        }
     }
 }

@@ -30,7 +30,7 @@ const TIME_MAX: i64 = (1 << 48) - 1;
 const LOST: u8 = 8;
 
 /// Which of a program's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stream {
     /// Descriptor 1.
     Stdout,

@@ -6,12 +6,14 @@
 
 pub mod follow;
 pub mod index;
+pub(crate) mod journal;
 pub mod packed;
 pub(crate) mod packer;
 pub(super) mod pump;
 pub mod read;
 mod rotate;
 pub mod select;
+pub(super) mod sink;
 pub(super) mod write;
 
 use std::ffi::OsString;

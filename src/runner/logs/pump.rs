@@ -8,7 +8,7 @@
 //! without passing through us; only its end is read, to find the end of the last line.
 
 use super::index::Stream;
-use super::write::Log;
+use super::sink::Sink;
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -48,6 +48,8 @@ pub(in crate::runner) enum Turn {
     Carried(usize),
     /// Nothing to read at the moment.
     Idle,
+    /// The journal takes nothing at the moment.
+    Blocked,
     /// All writers are gone.
     Ended,
 }
@@ -61,7 +63,7 @@ impl Pump {
     /// Carries what is there, at most `buffer`'s length. `said` gets what people should know.
     pub(in crate::runner) fn turn(
         &mut self,
-        log: &mut Log,
+        log: &mut Sink,
         buffer: &mut [u8],
         said: &mut Vec<String>,
     ) -> Turn {
@@ -91,7 +93,7 @@ impl Pump {
     /// Carries all that is left once no process of the tree lives, and the unfinished line.
     pub(in crate::runner) fn drain(
         &mut self,
-        log: &mut Log,
+        log: &mut Sink,
         buffer: &mut [u8],
         said: &mut Vec<String>,
     ) {
@@ -100,19 +102,19 @@ impl Pump {
             match self.turn(log, buffer, said) {
                 // At least one, so that this ends.
                 Turn::Carried(len) => left = left.saturating_sub(len.max(1)),
-                Turn::Idle | Turn::Ended => break,
+                Turn::Idle | Turn::Blocked | Turn::Ended => break,
             }
         }
         self.release(log, said);
     }
 
     /// Writes what was held back: the line will not be finished any more.
-    pub(in crate::runner) fn release(&mut self, log: &mut Log, said: &mut Vec<String>) {
+    pub(in crate::runner) fn release(&mut self, log: &mut Sink, said: &mut Vec<String>) {
         let rest = std::mem::take(&mut self.held);
         log.append(self.stream, &rest, said);
     }
 
-    fn carry(&mut self, log: &mut Log, bytes: &[u8], said: &mut Vec<String>) {
+    fn carry(&mut self, log: &mut Sink, bytes: &[u8], said: &mut Vec<String>) {
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let (lines, rest) = bytes.split_at_checked(whole).unwrap_or((bytes, b""));
         if !lines.is_empty() {

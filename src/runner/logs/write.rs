@@ -539,6 +539,36 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_runner_leaves_is_read_and_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, path) = log(&dir, 1000, 3);
+        write(&mut log, Stream::Stdout, b"one\n");
+        write(&mut log, Stream::Stderr, b"two, unfin");
+        drop(log);
+        let index = index_path(&path, 0);
+        let whole = fs::read(&index).unwrap();
+        let read = || -> Vec<String> {
+            let lines = super::super::select::open(&path, &Default::default()).unwrap().read_all();
+            let lines = lines.unwrap();
+            lines.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect()
+        };
+        let data = fs::read(&path).unwrap();
+        for len in 0..=whole.len() {
+            // Whatever the index has lost, no line is.
+            fs::write(&index, &whole[..len]).unwrap();
+            assert_eq!(read(), ["one", "two, unfin"], "index of {len} bytes");
+            let mut next = Log::new(&path, 1000, 3, true);
+            write(&mut next, Stream::Stdout, b"three\n");
+            drop(next);
+            if len >= super::super::index::HEADER_LEN {
+                assert_eq!(read(), ["one", "two, unfin", "three"], "index of {len} bytes");
+            }
+            assert_eq!(text(&path, 0), "one\ntwo, unfinthree\n");
+            fs::write(&path, &data).unwrap();
+        }
+    }
+
+    #[test]
     fn an_index_stays_small() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, path) = log(&dir, 100_000, 3);
