@@ -177,7 +177,7 @@ impl Output {
 
     /// The path of the log, if it was rotated since the last call and its files are to be
     /// compressed.
-    pub(super) fn to_compress(&mut self) -> Option<&Path> {
+    pub(super) fn take_rotated(&mut self) -> Option<&Path> {
         let rotated = self.log.as_mut().and_then(Sink::take_rotated);
         rotated.filter(|_| self.compress)
     }

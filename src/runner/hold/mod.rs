@@ -362,7 +362,7 @@ impl Hold {
         if crowded {
             start.output.rest();
         }
-        if let Some(path) = start.output.to_compress() {
+        if let Some(path) = start.output.take_rotated() {
             self.packer.add(path);
         }
         said.into_iter().for_each(|text| self.warn(key, text));
@@ -453,7 +453,7 @@ impl Hold {
         }
         let mut said = Vec::new();
         start.output.finish(&mut self.buffer, &mut said);
-        if let Some(path) = start.output.to_compress() {
+        if let Some(path) = start.output.take_rotated() {
             self.packer.add(path);
         }
         self.warnings.extend(said.into_iter().map(|text| warning_of(&start.held, text)));
