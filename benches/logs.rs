@@ -77,15 +77,6 @@ fn main() -> ExitCode {
             total / cats.wall,
             cats.cpu,
         );
-        let (ours, cats) =
-            (best(runs.iter().map(|(ours, _)| *ours)), best(runs.iter().map(|(_, cats)| *cats)));
-        println!(
-            "  at best: {:.0} MiB/s and {:.2} s; cat: {:.0} MiB/s, {:.2} s",
-            total / ours.wall,
-            ours.cpu,
-            total / cats.wall,
-            cats.cpu,
-        );
         good &= speed >= SPEED && cpu <= CPU;
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -100,12 +91,6 @@ fn median(runs: impl Iterator<Item = Took>) -> Took {
         list.get(list.len() / 2).copied().unwrap_or(f64::NAN)
     };
     Took { wall: middle(&mut walls), cpu: middle(&mut cpus) }
-}
-
-/// The best of each figure: what a machine with other work comes to when it is left alone.
-fn best(runs: impl Iterator<Item = Took>) -> Took {
-    let least = Took { wall: f64::INFINITY, cpu: f64::INFINITY };
-    runs.fold(least, |a, b| Took { wall: a.wall.min(b.wall), cpu: a.cpu.min(b.cpu) })
 }
 
 /// The writer: lines of 100 bytes, 64 KiB at once.

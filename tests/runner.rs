@@ -625,7 +625,7 @@ fn a_flood_from_both_outputs_is_told_apart_line_by_line() {
         let mut plan = rig.plan(sh(&script));
         plan.log = LogPlan::File {
             path: rig.log_path("a").into(),
-            max_size: 900_000,
+            max_size: 300_000,
             max_files: 1000,
             compress: false,
         };
@@ -646,7 +646,7 @@ fn a_flood_from_both_outputs_is_told_apart_line_by_line() {
         for number in 0..1000 {
             let path = wsup::runner::logs::segment_path(&rig.log_path("a"), number);
             let Ok(text) = fs::read_to_string(&path) else { continue };
-            assert!(text.len() <= 900_000 && text.ends_with('\n'), "{}", path.display());
+            assert!(text.len() <= 300_000 && text.ends_with('\n'), "{}", path.display());
             let good = |l: &str| l.starts_with("out ") || l.starts_with("err ");
             assert!(text.lines().all(|l| good(l) && l.ends_with(" of a flood of lines")));
         }

@@ -139,9 +139,9 @@ impl Output {
         }
         let left = buffer.len().saturating_sub(self.spent.1);
         let buffer = buffer.get_mut(..left).unwrap_or_default();
-        let (pump, (other, other_pump)) = match stream {
-            Stream::Stdout => (self.stdout.as_mut(), (Stream::Stderr, self.stderr.as_mut())),
-            Stream::Stderr => (self.stderr.as_mut(), (Stream::Stdout, self.stdout.as_mut())),
+        let pump = match stream {
+            Stream::Stdout => self.stdout.as_mut(),
+            Stream::Stderr => self.stderr.as_mut(),
         };
         let (Some(pump), Some(log)) = (pump, self.log.as_mut()) else { return Turn::Ended };
         if let Some(journal) = log.blocked() {
@@ -153,10 +153,6 @@ impl Output {
         if buffer.is_empty() {
             // The poller says again that there is something.
             return Turn::Carried(0);
-        }
-        if let Some(other_pump) = other_pump.filter(|_| log.is_amid(other)) {
-            // First the rest of the line that a flood has left open.
-            other_pump.finish_line(log, buffer, said);
         }
         let turn = pump.turn(log, buffer, said);
         if let Turn::Carried(len) = turn {

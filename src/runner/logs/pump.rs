@@ -10,28 +10,16 @@
 use super::index::Stream;
 use super::sink::Sink;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How much is carried at one turn: what a pipe holds that floods. No flood gets more before the
-/// others have had their turn.
-pub(in crate::runner) const READ_MAX: usize = 256 << 10;
+/// How much is carried at one turn: a pipe's usual capacity. No flood gets more before the others
+/// have had their turn.
+pub(in crate::runner) const READ_MAX: usize = 64 << 10;
 
 /// A turn that carries at least this much is part of a flood. Below it, reading and writing cost
 /// no more than splice(2) does.
 const FLOOD_MIN: usize = 16 << 10;
-
-/// A pipe's usual capacity. Where so much waits the program waits too, with more to write.
-const PIPE_SIZE: usize = 64 << 10;
-
-/// So many pipes that flood are made larger (to [`READ_MAX`]), which saves a third of the CPU time:
-/// 64 MiB of memory at most.
-const LARGE_MAX: usize = 256;
-
-/// How many there are.
-static LARGE: AtomicUsize = AtomicUsize::new(0);
 
 /// How much of a flood's end is looked at for the end of a line.
 const LOOKED_AT: usize = 4 << 10;
@@ -51,15 +39,6 @@ pub(in crate::runner) struct Pump {
     stream: Stream,
     held: Vec<u8>,
     flood: bool,
-    large: bool,
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        if self.large {
-            LARGE.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// What a turn came to.
@@ -78,7 +57,7 @@ pub(in crate::runner) enum Turn {
 impl Pump {
     /// For the read end of a pipe that does not block.
     pub(in crate::runner) fn new(pipe: OwnedFd, stream: Stream) -> Pump {
-        Pump { pipe, stream, held: Vec::new(), flood: false, large: false }
+        Pump { pipe, stream, held: Vec::new(), flood: false }
     }
 
     /// Carries what is there, at most `buffer`'s length. `said` gets what people should know.
@@ -93,16 +72,8 @@ impl Pump {
         if there >= FLOOD_MIN && log.takes_unseen(self.stream) {
             // What was held back is the beginning of what comes now.
             self.release(log, said);
-            let more_comes = there >= PIPE_SIZE && log.is_alone(self.stream);
-            let len = if more_comes { there } else { there - LOOKED_AT };
             // If it fails, the reading shows why.
-            passed = log.splice(self.stream, &self.pipe, len).unwrap_or(0);
-            if more_comes {
-                self.enlarge();
-            }
-            if more_comes && passed > 0 {
-                return Turn::Carried(passed);
-            }
+            passed = log.splice(self.stream, &self.pipe, there - LOOKED_AT).unwrap_or(0);
         }
         let room = buffer.len() - passed;
         match nix::unistd::read(&self.pipe, buffer.get_mut(..room).unwrap_or_default()) {
@@ -117,29 +88,6 @@ impl Pump {
             // No other error is known for a pipe; there is nothing more to be had from it.
             Err(_) => Turn::Ended,
         }
-    }
-
-    /// Makes a flooding pipe larger, unless there are many of such.
-    fn enlarge(&mut self) {
-        if !self.large && LARGE.load(Ordering::Relaxed) < LARGE_MAX {
-            self.large = true;
-            LARGE.fetch_add(1, Ordering::Relaxed);
-            // A normal user may have few; it works with the usual size as well.
-            let size = i32::try_from(READ_MAX).unwrap_or(i32::MAX);
-            let _set = fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(size));
-        }
-    }
-
-    /// Carries the rest of an unfinished line, if it is there, since other output comes now.
-    pub(in crate::runner) fn finish_line(
-        &mut self,
-        log: &mut Sink,
-        buffer: &mut [u8],
-        said: &mut Vec<String>,
-    ) {
-        self.flood = false;
-        // What it comes to is seen again at its own turn.
-        let _turn = self.turn(log, buffer, said);
     }
 
     /// Carries all that is left once no process of the tree lives, and the unfinished line.
@@ -194,7 +142,7 @@ fn available(pipe: &OwnedFd) -> usize {
 /// # Errors
 /// As pipe2(2).
 pub(in crate::runner) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     Ok((read, write))
 }

@@ -34,22 +34,6 @@ impl Sink {
         }
     }
 
-    /// Whether no other stream has written in this run.
-    pub(super) fn is_alone(&self, stream: Stream) -> bool {
-        match self {
-            Sink::File(log) => log.is_alone(stream),
-            Sink::Journal(_) => false,
-        }
-    }
-
-    /// Whether it ends within a line of this stream.
-    pub(in crate::runner) fn is_amid(&mut self, stream: Stream) -> bool {
-        match self {
-            Sink::File(log) => log.is_amid(stream),
-            Sink::Journal(_) => false,
-        }
-    }
-
     /// Moves bytes from a pipe without looking at them.
     pub(super) fn splice(
         &mut self,

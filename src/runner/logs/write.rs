@@ -4,7 +4,6 @@
 //! disk that is full. Must not decide when a pipe is read.
 
 use super::index::{Mark, Record, Stream};
-use super::pump::READ_MAX;
 use super::rotate::{Found, Open, rotate};
 use crate::core::time::{Millis, Mono, Wall};
 use crate::os::clock;
@@ -22,10 +21,7 @@ const OVERRUN_MAX: u64 = 1 << 20;
 
 /// So near to its limit a file takes no bytes unseen: room for one turn's bytes and for the end of
 /// a line that a pump would hold back.
-const UNSEEN_MARGIN: u64 = READ_MAX as u64 + (64 << 10);
-
-/// What is moved unseen is cut where a multiple of this many bytes is reached.
-const ALIGNED: usize = 64 << 10;
+const UNSEEN_MARGIN: u64 = 128 << 10;
 
 /// An index has a record for each millisecond in which something was written, up to this size and
 /// a sixteenth of the log file's; beyond that, for each second. A change of stream always has one.
@@ -72,8 +68,6 @@ pub(in crate::runner) struct Log {
     amid: [bool; 2],
     /// The stream that has written unseen, so that `amid` is to be looked up.
     unseen: Option<Stream>,
-    /// Which streams have written in this run.
-    writers: [bool; 2],
     /// It was rotated since somebody asked.
     rotated: bool,
     /// The file system takes no splice(2).
@@ -97,7 +91,6 @@ impl Log {
             last: None,
             amid: [false; 2],
             unseen: None,
-            writers: [false; 2],
             rotated: false,
             plain: false,
             loss: Loss {
@@ -145,19 +138,6 @@ impl Log {
         room && !self.index_is_full()
     }
 
-    /// Whether no other stream has written in this run: then none gets into the middle of a line.
-    pub(super) fn is_alone(&self, stream: Stream) -> bool {
-        !of(&self.writers, other(stream))
-    }
-
-    /// Whether the file ends within a line of this stream that was moved unseen.
-    pub(super) fn is_amid(&mut self, stream: Stream) -> bool {
-        if self.unseen == Some(stream) {
-            self.see();
-        }
-        of(&self.amid, stream)
-    }
-
     /// Moves bytes from a pipe into the file without looking at them. 0: all writers are gone.
     pub(super) fn splice(
         &mut self,
@@ -168,11 +148,6 @@ impl Log {
         self.begin(stream).map_err(|error| errno_of(&error))?;
         let open = self.opened().map_err(|error| errno_of(&error))?;
         let mut at = i64::try_from(open.size).map_err(|_| Errno::EFBIG)?;
-        // Pieces that begin where the page cache's large folios do cost least.
-        let len = match usize::try_from(open.size).map(|size| size % ALIGNED) {
-            Ok(beyond) if beyond + len > ALIGNED => ALIGNED - beyond,
-            Ok(_) | Err(_) => len,
-        };
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
         let moved = splice(pipe, None, &open.data, Some(&mut at), len, flags);
         match moved {
@@ -282,7 +257,6 @@ impl Log {
         let joined = of(&self.amid, stream);
         self.add(now, Mark::Chunk { stream, joined })?;
         self.last = Some((stream, now));
-        set(&mut self.writers, stream, true);
         Ok(())
     }
 
@@ -439,13 +413,6 @@ impl Log {
 
 fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
-}
-
-const fn other(stream: Stream) -> Stream {
-    match stream {
-        Stream::Stdout => Stream::Stderr,
-        Stream::Stderr => Stream::Stdout,
-    }
 }
 
 const fn of(pair: &[bool; 2], stream: Stream) -> bool {
