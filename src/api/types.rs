@@ -204,10 +204,10 @@ pub struct ConditionJson {
 impl From<&Condition> for ConditionJson {
     fn from(c: &Condition) -> Self {
         ConditionJson {
-            kind: c.kind.clone(),
+            kind: c.kind.to_string(),
             status: c.status.as_str().to_owned(),
-            reason: c.reason.clone(),
-            message: c.message.clone(),
+            reason: c.reason.to_string(),
+            message: c.message.to_string(),
             last_transition: time(c.last_transition),
         }
     }

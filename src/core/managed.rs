@@ -177,13 +177,14 @@ impl Memory {
     }
 
     /// What a deployment says of its instances at the moment.
-    pub(crate) fn of_the_moment(&self) -> Vec<Condition> {
-        match self {
-            Memory::Deployment(state) => state.of_the_moment().cloned().collect(),
+    pub(crate) fn of_the_moment(&self) -> impl Iterator<Item = &Condition> {
+        let deployment = match self {
+            Memory::Deployment(state) => Some(state),
             Memory::StatefulSet(_) | Memory::DaemonSet(_) | Memory::Job(_) | Memory::CronJob(_) => {
-                Vec::new()
+                None
             }
-        }
+        };
+        deployment.into_iter().flat_map(deployment::State::of_the_moment)
     }
 
     /// Takes that up again after the daemon's end.

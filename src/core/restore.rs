@@ -229,7 +229,7 @@ impl Core {
         let instance = stored.into_instance(Arc::clone(template));
         unit.instances.insert(instance.observed());
         self.names.entry(instance.name.clone()).or_default().insert(slot);
-        self.timers.set(Timer::Instance(slot), instance.deadline());
+        self.timers.shift(Timer::Instance(slot), None, instance.deadline());
         self.instances.insert(slot, instance);
     }
 

@@ -14,6 +14,7 @@ use super::report::Reason;
 use super::spec::{UnitSpec, WorkloadSpec};
 use super::time::Now;
 use super::timers::Timer;
+use super::workload::conditions::Condition;
 use super::workload::cronjob::ObservedJob;
 use super::workload::{
     Context, Identity, Intent, Mode, NewJob, NewName, Note, Observed, Outcome, Phase, SetId,
@@ -66,8 +67,8 @@ impl Core {
                 let Some(unit) = self.units.get_mut(key) else { return };
                 let recheck = recheck.map(|at| at.max(now.mono.plus(super::time::Millis(1))));
                 if unit.recheck != recheck {
-                    unit.recheck = recheck;
-                    self.timers.set(Timer::Unit(key.clone()), recheck);
+                    let old = std::mem::replace(&mut unit.recheck, recheck);
+                    self.timers.shift(Timer::Unit(key.clone()), old, recheck);
                 }
                 break;
             }
@@ -328,7 +329,7 @@ impl Core {
     fn unit_gone(&mut self, now: Now, key: &UnitKey) {
         let Some(unit) = self.units.remove(key) else { return };
         debug_assert!(unit.instances.is_empty(), "{key} went before its instances");
-        self.timers.set(Timer::Unit(key.clone()), None);
+        self.timers.shift(Timer::Unit(key.clone()), unit.recheck, None);
         self.actions.push_back(Action::Drop { key: restore::unit_record_key(key), durable: true });
         if !unit.status_stored.is_empty() {
             let key = restore::status_record_key(key);
@@ -366,11 +367,11 @@ impl Core {
     pub(super) fn step(&mut self, now: Now, slot: u64, input: Input<'_>) {
         let Some(instance) = self.instances.get_mut(&slot) else { return };
         let mut effects = Vec::new();
-        let before = instance.standing();
+        let (before, deadline) = (instance.standing(), instance.deadline());
         let exited = matches!(input, Input::Exited { .. });
         instance.step(now, input, &mut effects);
         let (id, unit, name) = (instance.id(), instance.unit.clone(), instance.name.clone());
-        self.timers.set(Timer::Instance(slot), instance.deadline());
+        self.timers.shift(Timer::Instance(slot), deadline, instance.deadline());
         // A thousand probes a second that find all well are nobody's business: neither the
         // controller's nor the store's.
         if before.is_none() || before != instance.standing() {
@@ -475,7 +476,7 @@ impl Core {
 
     fn instance_gone(&mut self, now: Now, slot: u64) {
         let Some(instance) = self.instances.remove(&slot) else { return };
-        self.timers.set(Timer::Instance(slot), None);
+        self.timers.shift(Timer::Instance(slot), instance.deadline(), None);
         self.changed.remove(&slot);
         if let Some(slots) = self.names.get_mut(&instance.name) {
             slots.remove(&slot);
@@ -520,8 +521,8 @@ impl Core {
     /// Gives a unit to the store if it changed since it was last given.
     pub(super) fn store_unit(&mut self, key: &UnitKey) {
         let Some(unit) = self.units.get_mut(key) else { return };
-        let status = unit.kept.memory.of_the_moment();
-        if unit.status_stored != status {
+        if !unit.kept.memory.of_the_moment().eq(&unit.status_stored) {
+            let status: Vec<Condition> = unit.kept.memory.of_the_moment().cloned().collect();
             unit.status_stored.clone_from(&status);
             let (unit, conditions) = (key.clone(), status);
             let value = restore::encode(&restore::StoredStatus { unit, conditions });

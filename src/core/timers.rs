@@ -1,11 +1,12 @@
 //! Deadlines, at most one for each instance and unit.
 //!
 //! Responsible for the order of deadlines. A deadline is a value that follows from a state: it is
-//! replaced when the state changes, so none is ever late or left over.
+//! moved when the state changes, so none is ever late or left over. What it was before, the state
+//! before says; there is no second list to look it up in.
 
 use super::id::UnitKey;
 use super::time::Mono;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Whose deadline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,32 +19,33 @@ pub(super) enum Timer {
 
 /// All deadlines.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Timers {
-    by_time: BTreeSet<(Mono, Timer)>,
-    by_owner: BTreeMap<Timer, Mono>,
-}
+pub(super) struct Timers(BTreeSet<(Mono, Timer)>);
 
 impl Timers {
-    /// Sets, moves or (with `None`) takes away a deadline.
-    pub(super) fn set(&mut self, timer: Timer, at: Option<Mono>) {
-        let old = match at {
-            Some(at) => self.by_owner.insert(timer.clone(), at),
-            None => self.by_owner.remove(&timer),
-        };
-        if old == at {
-            return;
-        }
-        if let Some(old) = old {
-            self.by_time.remove(&(old, timer.clone()));
-        }
-        if let Some(at) = at {
-            self.by_time.insert((at, timer));
+    /// Moves a deadline from what it was to what it is; `None`: there was or is none.
+    pub(super) fn shift(&mut self, timer: Timer, old: Option<Mono>, new: Option<Mono>) {
+        match (old, new) {
+            (None, None) => {}
+            (Some(old), Some(new)) if old == new => {
+                self.0.insert((new, timer));
+            }
+            (Some(old), Some(new)) => {
+                let was = (old, timer);
+                self.0.remove(&was);
+                self.0.insert((new, was.1));
+            }
+            (Some(old), None) => {
+                self.0.remove(&(old, timer));
+            }
+            (None, Some(new)) => {
+                self.0.insert((new, timer));
+            }
         }
     }
 
     /// The earliest deadline.
     pub(super) fn next(&self) -> Option<Mono> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.0.first().map(|(at, _)| *at)
     }
 
     /// Takes out a deadline that has come.
@@ -51,8 +53,6 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        let (_, timer) = self.by_time.pop_first()?;
-        self.by_owner.remove(&timer);
-        Some(timer)
+        self.0.pop_first().map(|(_, timer)| timer)
     }
 }

@@ -4,6 +4,11 @@
 
 use crate::core::time::Wall;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// A text of a condition. Nearly all are fixed, and those cost no memory of their own: a condition
+/// is looked at with every event of its unit.
+pub type Words = Cow<'static, str>;
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +36,13 @@ impl Truth {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// Such as `Available`.
-    pub kind: String,
+    pub kind: Words,
     /// Whether it holds.
     pub status: Truth,
     /// Such as `MinimumReplicasAvailable`.
-    pub reason: String,
+    pub reason: Words,
     /// A sentence.
-    pub message: String,
+    pub message: Words,
     /// When `status` last changed.
     pub last_transition: Wall,
     /// When any part of it was last written.
@@ -64,7 +69,7 @@ impl Eq for Conditions {}
 
 impl Condition {
     fn lasts(&self) -> bool {
-        !OF_THE_MOMENT.contains(&self.kind.as_str())
+        !OF_THE_MOMENT.contains(&&*self.kind)
     }
 }
 
@@ -100,12 +105,13 @@ impl Conditions {
     /// Returns whether anything but the message changed.
     pub fn set(
         &mut self,
-        kind: &str,
+        kind: &'static str,
         status: Truth,
-        reason: &str,
-        message: &str,
+        reason: impl Into<Words>,
+        message: impl Into<Words>,
         now: Wall,
     ) -> bool {
+        let (reason, message) = (reason.into(), message.into());
         if let Some(old) = self.0.iter_mut().find(|c| c.kind == kind) {
             let changed = old.status != status || old.reason != reason;
             if old.status != status {
@@ -114,18 +120,18 @@ impl Conditions {
             if changed {
                 old.last_update = now;
                 old.status = status;
-                reason.clone_into(&mut old.reason);
+                old.reason = reason;
             }
             if old.message != message {
-                message.clone_into(&mut old.message);
+                old.message = message;
             }
             return changed;
         }
         self.0.push(Condition {
-            kind: kind.to_owned(),
+            kind: kind.into(),
             status,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
+            reason,
+            message,
             last_transition: now,
             last_update: now,
         });

@@ -26,15 +26,15 @@ fn writing_one() {
     for (rule, before, (status, reason, message), changed, moved, updated) in rows {
         let mut conditions = Conditions::default();
         if let Some((status, reason, message)) = before {
-            conditions.set("X", *status, reason, message, BEFORE);
+            conditions.set("X", *status, *reason, *message, BEFORE);
         }
-        assert_eq!(conditions.set("X", *status, reason, message, NOW), *changed, "{rule}");
+        assert_eq!(conditions.set("X", *status, *reason, *message, NOW), *changed, "{rule}");
         let time = |moves: bool| if moves { NOW } else { BEFORE };
         let expected = Condition {
-            kind: "X".to_owned(),
+            kind: "X".into(),
             status: *status,
-            reason: (*reason).to_owned(),
-            message: (*message).to_owned(),
+            reason: (*reason).into(),
+            message: (*message).into(),
             last_transition: time(*moved),
             last_update: time(*updated),
         };
@@ -64,6 +64,6 @@ fn several() {
     conditions.remove("C");
     conditions.remove("D");
     let left: Vec<(&str, Wall, Wall)> =
-        conditions.0.iter().map(|c| (c.kind.as_str(), c.last_transition, c.last_update)).collect();
+        conditions.0.iter().map(|c| (&*c.kind, c.last_transition, c.last_update)).collect();
     assert_eq!(left, [("A", NOW, NOW), ("B", BEFORE, NOW)], "in the order of first appearance");
 }

@@ -265,7 +265,7 @@ impl Sync<'_> {
 
     /// A roll-out begins: its clock starts (Kubernetes `sync.go getNewReplicaSet`). While paused
     /// none begins, and what was said of the one before stands until it goes on.
-    fn found(&mut self, reason: &str, message: &str) {
+    fn found(&mut self, reason: &'static str, message: &'static str) {
         if self.spec.progress_deadline.is_some() && !self.spec.paused {
             self.progressing(Truth::True, reason, message);
         }

@@ -4,7 +4,7 @@
 //! deadline (Kubernetes `pkg/controller/deployment/progress.go`, `sync.go calculateStatus`). Must
 //! not change sizes: a roll-out that makes no progress is reported, neither stopped nor undone.
 
-use super::super::conditions::{Condition, Truth};
+use super::super::conditions::{Condition, Truth, Words};
 use super::super::history::{self, number};
 use super::super::{Counts, Note, SetId};
 use super::Sync;
@@ -37,7 +37,12 @@ pub(super) fn is_complete(condition: &Condition) -> bool {
 
 impl Sync<'_> {
     /// Writes the Progressing condition and starts its clock anew, as every write of it does.
-    pub(super) fn progressing(&mut self, status: Truth, reason: &str, message: &str) -> bool {
+    pub(super) fn progressing(
+        &mut self,
+        status: Truth,
+        reason: &'static str,
+        message: impl Into<Words>,
+    ) -> bool {
         let now = self.context.now;
         let changed = self.state.conditions.set(PROGRESSING, status, reason, message, now.wall);
         self.state.conditions.touch(PROGRESSING, now.wall);
@@ -46,7 +51,7 @@ impl Sync<'_> {
     }
 
     fn progressing_reason(&self) -> &str {
-        self.state.conditions.get(PROGRESSING).map_or("", |c| c.reason.as_str())
+        self.state.conditions.get(PROGRESSING).map_or("", |c| &*c.reason)
     }
 
     /// Kubernetes `progress.go`/`sync.go checkPausedConditions`: a pause is no lack of progress,
@@ -116,7 +121,7 @@ impl Sync<'_> {
             Some((one, why)) => {
                 let message = format!("{}: {why}", one.name);
                 let now = self.context.now.wall;
-                self.state.conditions.set(FAILURE, Truth::True, FAILED_CREATE, &message, now);
+                self.state.conditions.set(FAILURE, Truth::True, FAILED_CREATE, message, now);
             }
         }
     }
@@ -178,7 +183,7 @@ impl Sync<'_> {
         }
         let message = format!("no progress for {deadline}");
         let wall = self.context.now.wall;
-        self.state.conditions.set(PROGRESSING, Truth::False, TIMED_OUT, &message, wall);
+        self.state.conditions.set(PROGRESSING, Truth::False, TIMED_OUT, message.clone(), wall);
         let note = Note::warning(Reason::RolloutStalled, message);
         self.outcome.tell(note.with_int("revision", number(revision)));
     }

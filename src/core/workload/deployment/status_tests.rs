@@ -40,7 +40,7 @@ fn progressing(state: &mut State, text: &str) {
         "False" => Truth::False,
         _ => Truth::Unknown,
     };
-    state.conditions.set(PROGRESSING, status, reason, "as before", BEFORE);
+    state.conditions.set(PROGRESSING, status, reason.to_owned(), "as before", BEFORE);
 }
 
 /// Before a sync: which sets there are, which has the present template, the Progressing condition,
@@ -196,7 +196,7 @@ fn failure(spec: &DeploymentSpec, mode: Mode, observed: &[Observed]) -> (String,
     let template = template_at(Some(1));
     let context = Context { name: "api", template: &template, mode, now: START };
     reconcile(spec, &context, &mut state, &observed.iter().cloned().collect());
-    let message = state.conditions.get(FAILURE).map_or("", |c| c.message.as_str());
+    let message = state.conditions.get(FAILURE).map_or("", |c| &*c.message);
     (said(&state, FAILURE), message.to_owned())
 }
 

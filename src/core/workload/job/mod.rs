@@ -25,7 +25,7 @@ mod tests;
 
 pub use indexes::Indexes;
 
-use super::conditions::{Conditions, Truth};
+use super::conditions::{Conditions, Truth, Words};
 use super::{
     BURST, Computed, Context, Counts, HistoryEntry, Intent, Mode, Note, Observed, Outcome, Phase,
     SetId, Status,
@@ -195,7 +195,13 @@ impl State {
         self.conditions.holds(FAILURE_TARGET) || self.conditions.holds(SUCCESS_CRITERIA_MET)
     }
 
-    fn settle(&mut self, kind: &str, reason: &str, message: &str, now: Wall) {
+    fn settle(
+        &mut self,
+        kind: &'static str,
+        reason: impl Into<Words>,
+        message: impl Into<Words>,
+        now: Wall,
+    ) {
         if !self.settled() {
             self.conditions.set(kind, Truth::True, reason, message, now);
         }
@@ -244,7 +250,7 @@ pub fn ended_leaving(spec: &JobSpec, state: &mut State, ended: &Observed, now: N
     let ignore = state.conditions.holds(SUCCESS_CRITERIA_MET);
     let found = count::count(state, spec, &[ended], now.mono, ignore);
     if let Some(message) = &found.fail_job {
-        state.settle(FAILURE_TARGET, "PodFailurePolicy", message, now.wall);
+        state.settle(FAILURE_TARGET, "PodFailurePolicy", message.clone(), now.wall);
     }
 }
 
@@ -368,15 +374,15 @@ fn judge(
     out: &mut Outcome,
 ) {
     let now = context.now;
-    let fail = |state: &mut State, reason: &str, message: &str| {
+    let fail = |state: &mut State, reason: &'static str, message: Words| {
         state.settle(FAILURE_TARGET, reason, message, now.wall);
     };
     if let Some(message) = &found.fail_job {
-        fail(state, "PodFailurePolicy", message);
+        fail(state, "PodFailurePolicy", message.clone().into());
     }
     // Also of failures from before the limit was lowered (`exceedsBackoffLimit`).
     if state.failed > spec.backoff_limit || past_limit_in_place(spec, state, mine) {
-        fail(state, "BackoffLimitExceeded", "the job has reached its backoff limit");
+        fail(state, "BackoffLimitExceeded", "the job has reached its backoff limit".into());
     }
     if let Some(limit) = spec.active_deadline
         && context.mode == Mode::Run
@@ -384,7 +390,8 @@ fn judge(
     {
         let elapsed = state.active_for.elapsed(now.mono);
         if elapsed >= limit {
-            fail(state, "DeadlineExceeded", "the job was active longer than its deadline");
+            let message = "the job was active longer than its deadline";
+            fail(state, "DeadlineExceeded", message.into());
         } else {
             out.recheck_at(now.mono.plus(limit.saturating_sub(elapsed)));
         }
@@ -406,7 +413,7 @@ fn judge_indexes(spec: &JobSpec, state: &mut State, completions: u32, now: Now) 
     }
     if let Some(at) = met_rule(&spec.success_policy, &state.completed_indexes, completions) {
         let message = format!("rule {at} of the success policy is met");
-        state.settle(SUCCESS_CRITERIA_MET, "SuccessPolicy", &message, now.wall);
+        state.settle(SUCCESS_CRITERIA_MET, "SuccessPolicy", message, now.wall);
     }
 }
 
@@ -472,7 +479,13 @@ fn finish(state: &mut State, now: Now, out: &mut Outcome) {
         return;
     };
     let kind = if failed.is_some() { FAILED } else { COMPLETE };
-    state.conditions.set(kind, Truth::True, &target.reason, &target.message, now.wall);
+    state.conditions.set(
+        kind,
+        Truth::True,
+        target.reason.clone(),
+        target.message.clone(),
+        now.wall,
+    );
     state.completed = Some(now.wall);
     state.index_attempts.clear();
     let note = if failed.is_some() {
@@ -482,7 +495,7 @@ fn finish(state: &mut State, now: Now, out: &mut Outcome) {
     };
     out.tell(
         // Not "reason": that is the event's own, and JSON has one key of a name.
-        note.with("cause", Field::Text(target.reason))
+        note.with("cause", Field::Text(target.reason.into_owned()))
             .with_int("succeeded", state.succeeded)
             .with_int("failed", state.failed),
     );

@@ -160,7 +160,7 @@ fn tale(world: &World) -> String {
         }
     }
     for condition in world.state.conditions.0.iter().filter(|c| c.status == Truth::True) {
-        let kind = match condition.kind.as_str() {
+        let kind = match &*condition.kind {
             SUCCESS_CRITERIA_MET => "Success",
             FAILURE_TARGET => "Failing",
             other => other,

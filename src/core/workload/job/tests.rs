@@ -233,7 +233,7 @@ impl World {
 
     fn reason(&self) -> &str {
         let kind = if self.state.finished() == Some(true) { COMPLETE } else { FAILED };
-        self.state.conditions.get(kind).map_or("", |c| c.reason.as_str())
+        self.state.conditions.get(kind).map_or("", |c| &*c.reason)
     }
 
     fn told(&self) -> Vec<Reason> {
