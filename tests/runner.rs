@@ -9,8 +9,14 @@
     reason = "a test says what it expects"
 )]
 
+#[path = "runner/resources.rs"]
+mod resources;
 #[path = "support/rig.rs"]
 mod rig;
+#[path = "runner/sandbox.rs"]
+mod sandbox;
+#[path = "runner/trees.rs"]
+mod trees;
 
 use rig::{Rig, each_mode, is_root, sh};
 use std::fs;
@@ -78,7 +84,7 @@ fn what_cannot_be_started_says_why() {
         plan.cwd = "/no/such".into();
         assert_eq!(
             rig.failure(plan),
-            "cannot enter working directory `/no/such`: No such file or directory"
+            "cannot enter working directory `/no/such`: ENOENT (No such file or directory)"
         );
         let script = rig.file("script", "#!/no/such/interpreter\n", 0o755);
         let mut plan = rig.plan(sh("exit 0"));
@@ -96,7 +102,10 @@ fn what_cannot_be_started_says_why() {
         assert_eq!(rig.failure(plan), "cannot start a: no such resource limit: `nofiles`");
         let mut plan = rig.plan(sh("exit 0"));
         plan.cpu_affinity = Some(vec![8000]);
-        assert_eq!(rig.failure(plan), "cannot start a: cpu_affinity [8000]: Invalid argument");
+        assert_eq!(
+            rig.failure(plan),
+            "cannot start a: cpu_affinity [8000]: EINVAL (Invalid argument)"
+        );
         assert!(rig.no_child_left());
     });
 }
@@ -190,14 +199,14 @@ fn a_program_runs_as_the_user_it_should() {
             assert_eq!(
                 rig.failure(plan),
                 format!(
-                    "cannot enter working directory `{}` as user 12345: Permission denied",
+                    "cannot enter working directory `{}` as user 12345: EACCES (Permission denied)",
                     closed.display()
                 )
             );
         } else {
             assert_eq!(
                 rig.failure(plan),
-                "cannot start a: setgroups: Operation not permitted (only root may start \
+                "cannot start a: setgroups: EPERM (Operation not permitted) (only root may start \
                  programs as somebody else)"
             );
         }

@@ -128,6 +128,12 @@ pub struct RunnerFacts {
     pub mode: String,
     /// How many runners there are: more than one where one has not enough descriptors.
     pub runners: usize,
+    /// The directories of all runners' cgroups, where there are any.
+    pub cgroups: Vec<PathBuf>,
+    /// The process numbers of all runners.
+    pub pids: Vec<u32>,
+    /// Why there are no cgroups.
+    pub why_no_cgroup: Option<String>,
 }
 
 /// The server's end: cheap to clone.

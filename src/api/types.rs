@@ -114,6 +114,9 @@ pub struct Instance {
     pub exit_code: Option<i32>,
     /// By which signal its last process was ended, or null.
     pub signal: Option<String>,
+    /// `OOMKilled`: the kernel's OOM killer ended its last process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_reason: Option<String>,
     /// When its last process ended, or null.
     pub last_exit_at: Option<Timestamp>,
     /// When it will be started again, or null.
@@ -158,7 +161,12 @@ impl Instance {
         let (exit_code, signal) = match view.last_exit {
             Some(Exit::Code(code)) => (Some(code), None),
             Some(Exit::Signal(signal)) => (None, Some(signal_name(signal))),
+            Some(Exit::OomKilled) => (None, Some(signal_name(signal::KILL))),
             Some(Exit::Unknown) | None => (None, None),
+        };
+        let exit_reason = match view.last_exit {
+            Some(Exit::OomKilled) => Some("OOMKilled".to_owned()),
+            Some(Exit::Code(_) | Exit::Signal(_) | Exit::Unknown) | None => None,
         };
         Instance {
             name: view.name.clone(),
@@ -175,6 +183,7 @@ impl Instance {
             started_at: view.started_at.map(time),
             exit_code,
             signal,
+            exit_reason,
             last_exit_at: view.last_exit_at.map(time),
             next_start: view.next_start.map(time),
             ordinal: view.ordinal,

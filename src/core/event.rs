@@ -22,6 +22,8 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The kernel's OOM killer ended it, with SIGKILL (Kubernetes' reason `OOMKilled`).
+    OomKilled,
     /// It is gone and nobody can say how (its parent died with it): never taken for success.
     Unknown,
 }
@@ -37,6 +39,7 @@ impl Exit {
         match self {
             Exit::Code(code) => Some(code),
             Exit::Signal(signal) => Some(128 + signal),
+            Exit::OomKilled => Some(128 + super::signal::KILL),
             Exit::Unknown => None,
         }
     }
@@ -50,6 +53,7 @@ impl fmt::Display for Exit {
                 Some(name) => f.write_str(name),
                 None => write!(f, "signal {signal}"),
             },
+            Exit::OomKilled => f.write_str("SIGKILL, out of memory (OOMKilled)"),
             Exit::Unknown => f.write_str("an unknown exit status"),
         }
     }

@@ -107,6 +107,8 @@ reasons! {
     CronReplaced,
     /// A schedule cannot be followed.
     CronInvalid,
+    /// A `[resources]` limit cannot be enforced here.
+    LimitNotEnforced,
     /// A part of the stored state cannot be read.
     StateDamaged,
     /// The daemon started.

@@ -18,8 +18,9 @@ use crate::core::action::{Action, DataDir, Spawn, Step};
 use crate::core::event::Event;
 use crate::core::id::{Kind, UnitKey};
 use crate::core::instance::probe::Answer;
-use crate::core::report::Report;
+use crate::core::report::{Field, Reason, Report, Severity};
 use crate::core::spec::Nodes;
+use crate::os::clock;
 use crate::runner::client::Link;
 use crate::runner::protocol::Command;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,6 +45,8 @@ pub(super) struct Hands {
     /// Writing has failed, and is tried again after a while.
     store_rests: bool,
     nodes: BTreeMap<UnitKey, JoinHandle<()>>,
+    /// Units and controllers of which it was told that limits are not enforced.
+    unenforced: BTreeSet<(UnitKey, String)>,
     pub(super) aside: Aside,
     /// Somebody wants everything to end now: nothing is started, and nothing asked to end.
     pub(super) at_once: bool,
@@ -67,6 +70,7 @@ impl Hands {
             batch: Batch::default(),
             store_rests: false,
             nodes: BTreeMap::new(),
+            unenforced: BTreeSet::new(),
             aside: Aside::new()?,
             at_once: false,
             _lock: lock,
@@ -187,8 +191,26 @@ impl Hands {
         logs::sweep(&self.settings.logs, &units, &cronjobs);
     }
 
+    /// Tells once for each unit and controller that limits are not enforced.
+    pub(super) fn limit_missing(&mut self, unit: UnitKey, controller: &str, message: String) {
+        if !self.unenforced.insert((unit.clone(), controller.to_owned())) {
+            return;
+        }
+        let told = Report {
+            time: clock::wall(),
+            severity: Severity::Warning,
+            reason: Reason::LimitNotEnforced,
+            unit: Some(unit),
+            instance: None,
+            message,
+            fields: BTreeMap::from([("controller", Field::Text(controller.to_owned()))]),
+        };
+        self.tell(told);
+    }
+
     /// The logs of a job go with it, as in Kubernetes; those of a server stay, bounded as ever.
-    fn unit_gone(&self, unit: UnitKey, core: &Core) {
+    fn unit_gone(&mut self, unit: UnitKey, core: &Core) {
+        self.unenforced.retain(|(other, _)| *other != unit);
         let shared = Kind::ALL
             .iter()
             .any(|kind| core.unit(&UnitKey::new(*kind, unit.name.clone())).is_some());

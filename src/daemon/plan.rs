@@ -8,8 +8,10 @@ use super::expand::expand;
 use super::users::{self, Identity, Wanted};
 use super::{data, logs};
 use crate::core::action::{Spawn, Step};
-use crate::core::spec::{InstanceTemplate, LogDriver, ProcessSpec, Resources, Sandbox};
-use crate::runner::protocol::{Bytes, Credentials, LogPlan, RlimitPlan, SpawnPlan, candidates};
+use crate::core::spec::{InstanceTemplate, LogDriver, ProcessSpec, Sandbox};
+use crate::runner::protocol::{
+    Bytes, Credentials, LogPlan, RlimitPlan, SandboxPlan, SpawnPlan, candidates,
+};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -56,6 +58,8 @@ impl Planner {
             candidates: candidates(&program, path.as_deref()),
             argv,
             cwd: self.cwd(process, &vars)?,
+            resources: template.resources,
+            sandbox: sandbox(&template.sandbox, &vars)?,
             envp: vars.into_iter().map(joined).collect(),
             credentials: identity.map(|Identity { uid, gid, groups, .. }| Credentials {
                 uid,
@@ -118,8 +122,6 @@ impl Planner {
 fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
     let template = &*spawn.template;
     let parts = [
-        ("[resources]", template.resources != Resources::default()),
-        ("[sandbox]", template.sandbox != Sandbox::default()),
         ("[[ports]]", !template.ports.is_empty()),
         ("[[sockets]]", !spawn.sockets.is_empty()),
     ];
@@ -163,6 +165,32 @@ fn words(template: &InstanceTemplate, step: Step, vars: &Vars) -> Result<Vec<Byt
         None | Some([]) => Err("the command is empty: name a program".to_owned()),
         Some(_) => Ok(words),
     }
+}
+
+/// What the program is kept from, with all variables in its paths replaced.
+fn sandbox(wanted: &Sandbox, vars: &Vars) -> Result<Option<Box<SandboxPlan>>, String> {
+    if *wanted == Sandbox::default() {
+        return Ok(None);
+    }
+    let paths = |key: &str, list: &[String]| {
+        let one = |text: &String| {
+            let path = without_nul(key, value(text, vars))?;
+            if path.starts_with(b"/") {
+                return Ok(Bytes::from(path));
+            }
+            let path = String::from_utf8_lossy(&path);
+            Err(format!("sandbox: {key}: `{text}` is `{path}`, which is not an absolute path"))
+        };
+        list.iter().map(one).collect::<Result<Vec<Bytes>, String>>()
+    };
+    Ok(Some(Box::new(SandboxPlan {
+        no_new_privileges: wanted.no_new_privileges,
+        capabilities: wanted.capabilities.clone(),
+        read_only: paths("read_only", &wanted.read_only)?,
+        read_write: paths("read_write", &wanted.read_write)?,
+        private_tmp: wanted.private_tmp,
+        private_network: wanted.private_network,
+    })))
 }
 
 fn value(text: &str, vars: &Vars) -> Vec<u8> {

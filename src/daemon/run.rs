@@ -172,7 +172,7 @@ impl Daemon {
     fn take(&mut self, input: Input, turn: &mut Turn) {
         match input {
             Input::Runner(number, notice) => {
-                if let Some(event) = self.hands.heard(number, notice, turn) {
+                if let Some(event) = self.hands.heard(number, notice, &self.core, turn) {
                     self.tell(event);
                 }
             }

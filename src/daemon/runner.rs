@@ -15,14 +15,18 @@ use super::input::{Input, Inputs};
 use super::link::RunnerLink;
 use super::turn::Turn;
 use crate::api::door::RunnerFacts;
+use crate::core::Core;
 use crate::core::event::{Event, Exit};
 use crate::core::id::InstanceId;
 use crate::core::report::{Reason, Report, Severity};
 use crate::os::clock;
 use crate::runner::client::Link;
-use crate::runner::protocol::{Command, Notice, Outcome, SpawnPlan, TreeMode, Welcome, encode};
+use crate::runner::protocol::{
+    Command, Notice, Outcome, SpawnPlan, TreeMode, Welcome, encode, feature,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long after a runner could not be started the next try is made.
@@ -48,12 +52,21 @@ struct One {
     load: usize,
     /// The last event of it that we have taken and not acknowledged.
     heard: Option<u64>,
+    /// What it can do beyond the first version; `None`: it is being started, so it is of our own.
+    features: Option<Vec<String>>,
 }
 
 impl One {
     /// One that is being started, and that is as large as the ones before.
     fn awaited(capacity: usize) -> One {
-        One { link: None, waiting: Vec::new(), capacity, load: 0, heard: None }
+        One {
+            link: None,
+            waiting: Vec::new(),
+            capacity,
+            load: 0,
+            heard: None,
+            features: None,
+        }
     }
 
     fn tell(&mut self, command: Command) {
@@ -114,9 +127,10 @@ impl Holder {
         self.facts.insert(number, facts(welcome));
         self.news = true;
         let capacity = usize::try_from(welcome.capacity).unwrap_or(usize::MAX);
+        let features = welcome.features.clone();
         let link = RunnerLink::new(number, link, inputs.clone())?;
         let one = self.runners.entry(number).or_insert_with(|| One::awaited(capacity));
-        (one.link, one.capacity) = (Some(link), capacity);
+        (one.link, one.capacity, one.features) = (Some(link), capacity, Some(features));
         for command in std::mem::take(&mut one.waiting) {
             one.tell(command);
         }
@@ -134,7 +148,12 @@ impl Holder {
     pub(super) fn news(&mut self) -> Option<RunnerFacts> {
         let first = self.facts.get(&FIRST)?;
         std::mem::take(&mut self.news)
-            .then(|| RunnerFacts { runners: self.facts.len(), ..first.clone() })
+            .then(|| RunnerFacts {
+                runners: self.facts.len(),
+                cgroups: self.facts.values().flat_map(|one| one.cgroups.clone()).collect(),
+                pids: self.facts.values().flat_map(|one| one.pids.clone()).collect(),
+                ..first.clone()
+            })
     }
 
     /// The runner that a start is given to: the first one with room, else another one.
@@ -153,10 +172,18 @@ impl Holder {
     /// Puts a start in line.
     pub(super) fn spawn(&mut self, plan: SpawnPlan) -> Result<(), String> {
         let id = plan.id;
+        let boxed = plan.sandbox.is_some();
         let command = Command::Spawn(Box::new(plan));
         let too_long = |error| format!("command and environment are too long: {error}");
         let runner = self.with_room();
         let Some(one) = self.runners.get_mut(&runner) else { return Ok(()) };
+        // Without the sandbox that it asks for a program must not run.
+        let knows = |features: &Vec<String>| features.iter().any(|name| name == feature::SANDBOX);
+        if boxed && !one.features.as_ref().is_none_or(knows) {
+            return Err("the runner is older than this daemon and knows no [sandbox]: stop \
+                        everything once, so that a new one is started"
+                .to_owned());
+        }
         match &mut one.link {
             Some(link) => link.queue(&command).map_err(too_long)?,
             None => {
@@ -269,11 +296,18 @@ impl Holder {
 }
 
 fn facts(welcome: &Welcome) -> RunnerFacts {
-    let mode = match &welcome.mode {
-        TreeMode::Cgroup { .. } => "cgroup",
-        TreeMode::ProcessGroups { .. } => "group",
+    let (mode, cgroup, why) = match &welcome.mode {
+        TreeMode::Cgroup { path } => ("cgroup", Some(PathBuf::from(path)), None),
+        TreeMode::ProcessGroups { reason } => ("group", None, Some(reason.clone())),
     };
-    RunnerFacts { pid: Some(welcome.pid), mode: mode.to_owned(), runners: 1 }
+    RunnerFacts {
+        pid: Some(welcome.pid),
+        mode: mode.to_owned(),
+        runners: 1,
+        cgroups: cgroup.into_iter().collect(),
+        pids: vec![welcome.pid],
+        why_no_cgroup: why,
+    }
 }
 
 impl Hands {
@@ -282,6 +316,7 @@ impl Hands {
         &mut self,
         number: RunnerNumber,
         notice: Notice,
+        core: &Core,
         turn: &mut Turn,
     ) -> Option<Event> {
         match notice {
@@ -290,7 +325,13 @@ impl Hands {
                 self.runners.note(&outcome);
                 Some(outcome.into())
             }
-            Notice::Warning { unit, instance, message } => {
+            Notice::Warning { unit, message, controller: Some(controller), .. } => {
+                // A cronjob's jobs come and go; what cannot be enforced for one cannot for any.
+                let owner = core.unit(&unit).and_then(|view| view.owner);
+                self.limit_missing(owner.unwrap_or(unit), &controller, message);
+                None
+            }
+            Notice::Warning { unit, instance, message, controller: None } => {
                 self.tell(Report {
                     time: clock::wall(),
                     severity: Severity::Warning,

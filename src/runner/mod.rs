@@ -329,6 +329,7 @@ impl Runner {
             living: self.hold.held(),
             pending,
             capacity: self.capacity,
+            features: protocol::feature::ALL.iter().map(|name| (*name).to_owned()).collect(),
         }));
         let Some(conn) = self.conns.get_mut(&token) else { return };
         if let Some(error) = conn.push(&welcome).err().or(refused) {

@@ -20,6 +20,7 @@
 
 use crate::core::event::{Event, Exit};
 use crate::core::id::{InstanceId, UnitKey};
+use crate::core::spec::Resources;
 use crate::core::time::Mono;
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -159,6 +160,36 @@ pub struct RlimitPlan {
     pub hard: Option<u64>,
 }
 
+/// What the kernel is to keep a program from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SandboxPlan {
+    /// No execve gives it more rights.
+    pub no_new_privileges: bool,
+    /// The capabilities that it may ever have, by name; a user other than root has them from the
+    /// start. `None`: no bound.
+    pub capabilities: Option<Vec<String>>,
+    /// Trees that it may not write; absolute.
+    pub read_only: Vec<Bytes>,
+    /// Trees within those that it may write; absolute. The deepest path that is named decides.
+    pub read_write: Vec<Bytes>,
+    /// An empty /tmp and /var/tmp of its own.
+    pub private_tmp: bool,
+    /// No network but a loopback of its own.
+    pub private_network: bool,
+}
+
+/// What a runner can do beyond the first version, by name ([`Welcome::features`]). A plan that
+/// asks for more than the runner knows must not be sent to it: it would be started without.
+pub mod feature {
+    /// Knows [`super::SpawnPlan::resources`].
+    pub const RESOURCES: &str = "resources";
+    /// Knows [`super::SpawnPlan::sandbox`].
+    pub const SANDBOX: &str = "sandbox";
+    /// All that this version knows.
+    pub const ALL: &[&str] = &[RESOURCES, SANDBOX];
+}
+
 /// Where a program's output goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogPlan {
@@ -224,6 +255,12 @@ pub struct SpawnPlan {
     /// Resource limits; what is not named stays the runner's.
     #[serde(default)]
     pub rlimits: Vec<RlimitPlan>,
+    /// Limits of its cgroup; what cannot be enforced is warned of.
+    #[serde(default)]
+    pub resources: Resources,
+    /// What it is kept from; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Box<SandboxPlan>>,
     /// Where stdout and stderr go.
     pub log: LogPlan,
     /// Whether its output begins a new run in the log (what `logs --previous` counts by). False
@@ -406,6 +443,9 @@ pub struct Welcome {
     /// How many starts it can hold, by its limit of descriptors.
     #[serde(default = "unbounded")]
     pub capacity: u64,
+    /// What it can do beyond the first version: names of [`feature`].
+    #[serde(default)]
+    pub features: Vec<String>,
 }
 
 /// An older runner does not know its bound.
@@ -435,6 +475,9 @@ pub enum Notice {
         instance: String,
         /// What is the matter.
         message: String,
+        /// The cgroup controller that a limit of the unit needs and that is not there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        controller: Option<String>,
     },
 }
 
@@ -573,6 +616,11 @@ mod tests {
             oom_score_adj: None,
             cpu_affinity: None,
             rlimits: vec![RlimitPlan { resource: "core".into(), soft: Some(0), hard: None }],
+            resources: Resources { memory: Some(1), ..Resources::default() },
+            sandbox: Some(Box::new(SandboxPlan {
+                read_only: vec![Bytes::from("/")],
+                ..SandboxPlan::default()
+            })),
             log: LogPlan::File {
                 path: Bytes::from("/x.log"),
                 max_size: 10,

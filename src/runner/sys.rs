@@ -9,9 +9,11 @@ use crate::core::event::Exit;
 use nix::libc;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::collections::VecDeque;
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr::NonNull;
 
 /// The child's stack. Its deepest use is one function that calls the kernel; the rest is room for
@@ -409,4 +411,30 @@ pub(super) fn receive(
         }
     }
     Ok(message.bytes)
+}
+
+/// Whether a file has an extended attribute of this value. A file that has none, or whose
+/// attributes may not be read, has not.
+pub(super) fn xattr_is(path: &Path, name: &str, value: &[u8]) -> bool {
+    let (Ok(path), Ok(name)) = (CString::new(path.as_os_str().as_bytes()), CString::new(name))
+    else {
+        return false;
+    };
+    let mut got = [0_u8; 16];
+    // SAFETY: both names are C strings, and the kernel writes at most `got.len()` bytes.
+    let len = unsafe {
+        libc::getxattr(path.as_ptr(), name.as_ptr(), got.as_mut_ptr().cast(), got.len())
+    };
+    usize::try_from(len).ok().and_then(|len| got.get(..len)) == Some(value)
+}
+
+/// An error number by its name and in words: `EPERM (Operation not permitted)`.
+pub(super) fn errno_text(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), errno_words)
+}
+
+/// The same of a bare number.
+pub(super) fn errno_words(errno: i32) -> String {
+    let errno = nix::Error::from_raw(errno);
+    format!("{errno:?} ({})", errno.desc())
 }

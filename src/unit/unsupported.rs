@@ -60,13 +60,6 @@ const ROWS: &[(&str, Asks, Missing)] = &[
     ("probes.liveness.watchdog", always, Head),
     ("sockets", not_empty, Hands),
     ("ports", not_empty, Hands),
-    ("resources.*", always, Hands),
-    ("sandbox.no_new_privileges", is_true, Hands),
-    ("sandbox.private_tmp", is_true, Hands),
-    ("sandbox.private_network", is_true, Hands),
-    ("sandbox.capabilities", always, Hands),
-    ("sandbox.read_only", not_empty, Hands),
-    ("sandbox.read_write", not_empty, Hands),
 ];
 
 /// Refuses what the file asks for and does not get. Keys that are wrong anyway are left alone.

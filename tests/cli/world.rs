@@ -189,7 +189,12 @@ impl Engine {
             node_labels: BTreeMap::new(),
             zones: Arc::new(Utc),
         };
-        inbox.runner_is(RunnerFacts { pid: Some(43), mode: "group".to_owned(), runners: 1 });
+        inbox.runner_is(RunnerFacts {
+            pid: Some(43),
+            mode: "group".to_owned(),
+            runners: 1,
+            ..RunnerFacts::default()
+        });
         let mut engine = Engine {
             core: Core::new(config),
             events,

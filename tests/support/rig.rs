@@ -3,11 +3,12 @@
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use wsup::core::event::Exit;
 use wsup::core::id::{InstanceId, Kind, UnitKey, UnitName};
+use wsup::core::spec::Resources;
 use wsup::runner::client::Link;
 use wsup::runner::launch::{Launch, find_or_start};
 use wsup::runner::protocol::{
@@ -34,6 +35,35 @@ pub(crate) fn each_mode(test: impl Fn(&mut Rig)) {
         test(&mut rig);
     }
 }
+
+/// Runs a test as each kind of owner: root or whoever runs the tests, with and without cgroups, and
+/// as root also a user without any rights, with a cgroup of his own and without.
+pub(crate) fn each_owner(test: impl Fn(&mut Rig)) {
+    each_mode(&test);
+    if !is_root() {
+        return;
+    }
+    for (name, with_cgroup) in
+        [("a user with process groups", false), ("a user in a cgroup of his own", true)]
+    {
+        let mut rig = match Rig::of_user(with_cgroup) {
+            Ok(rig) => rig,
+            Err(reason) => {
+                eprintln!("skipped: {name}: {reason}");
+                continue;
+            }
+        };
+        if let (true, TreeMode::ProcessGroups { reason }) = (with_cgroup, &rig.welcome().mode) {
+            eprintln!("skipped: {name}: {reason}");
+            continue;
+        }
+        eprintln!("mode: {name}");
+        test(&mut rig);
+    }
+}
+
+/// A number that no account has.
+pub(crate) const NOBODY_AT_ALL: u32 = 61_235;
 
 /// A shell with this script.
 pub(crate) fn sh(script: &str) -> Vec<Bytes> {
@@ -74,12 +104,25 @@ fn wait_for_lock(runtime_dir: &Path) {
     waiter.join().unwrap();
 }
 
+/// Our own cgroup's directory in the cgroup2 tree.
+fn own_cgroup() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
+    Some(Path::new(mount).join(own))
+}
+
 pub(crate) struct Rig {
+    /// Made for this one, and removed with it.
+    cgroup: Option<PathBuf>,
     temp: tempfile::TempDir,
     launch: Launch,
     link: Option<Link>,
     welcome: Option<Welcome>,
     outcomes: BTreeMap<InstanceId, Vec<Outcome>>,
+    /// Limits that cannot be enforced: the controller, and the text.
+    pub(crate) missing: Vec<(String, String)>,
     seq: u64,
     slot: u64,
     warnings: Vec<String>,
@@ -98,12 +141,62 @@ impl Rig {
             journal: Some(temp.path().join("journal.sock")),
             ..Launch::new(temp.path().join("run"))
         };
+        Rig::launched(temp, launch, None)
+    }
+
+    /// The runner of a user without any rights, in a cgroup that belongs to him or without.
+    fn of_user(with_cgroup: bool) -> Result<Rig, String> {
+        let uid = NOBODY_AT_ALL;
+        let switch = format!(
+            "setpriv --reuid={uid} --regid={uid} --clear-groups --inh-caps=-all \
+             --bounding-set=-all"
+        );
+        Rig::wrapped(&switch, uid, with_cgroup)
+    }
+
+    /// A runner that is started by these words, and whose folder belongs to this user.
+    pub(crate) fn wrapped(switch: &str, uid: u32, with_cgroup: bool) -> Result<Rig, String> {
+        let temp = tempfile::tempdir().unwrap();
+        fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // The build's folder may be closed to others.
+        let program = temp.path().join("wsup");
+        fs::copy(env!("CARGO_BIN_EXE_wsup"), &program).unwrap();
+        let run = temp.path().join("run");
+        fs::create_dir(&run).unwrap();
+        for path in [temp.path(), &run] {
+            chown(path, Some(uid), Some(uid)).map_err(|error| error.to_string())?;
+        }
+        let mut cgroup = None;
+        let mut enter = String::new();
+        if with_cgroup {
+            let parent = own_cgroup().ok_or("there is no cgroup2 tree")?;
+            let name = temp.path().file_name().unwrap().to_string_lossy().into_owned();
+            let dir = parent.join(format!("wsup-test-{name}"));
+            fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+            for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+                chown(dir.join(file), Some(uid), Some(uid)).map_err(|e| e.to_string())?;
+            }
+            enter = format!("echo $$ > {}/cgroup.procs", dir.display());
+            cgroup = Some(dir);
+        }
+        let wrapper = temp.path().join("wrapper");
+        let words = format!("#!/bin/sh\n{enter}\nexec {switch} {} \"$@\"\n", program.display());
+        fs::write(&wrapper, words).unwrap();
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        let launch =
+            Launch { program: Some(wrapper), no_cgroup: !with_cgroup, ..Launch::new(run) };
+        Ok(Rig::launched(temp, launch, cgroup))
+    }
+
+    fn launched(temp: tempfile::TempDir, launch: Launch, cgroup: Option<PathBuf>) -> Rig {
         let mut rig = Rig {
+            cgroup,
             temp,
             launch,
             link: None,
             welcome: None,
             outcomes: BTreeMap::new(),
+            missing: Vec::new(),
             seq: 0,
             slot: 0,
             warnings: Vec::new(),
@@ -129,6 +222,21 @@ impl Rig {
 
     pub(crate) fn welcome(&self) -> Welcome {
         self.welcome.clone().unwrap()
+    }
+
+    /// Who the runner is.
+    pub(crate) fn uid(&self) -> u32 {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(self.launch.runtime_dir.join("runner.sock")).unwrap().uid()
+    }
+
+    /// Waits until so many limits were said to be missing.
+    pub(crate) fn until_missing(&mut self, count: usize) {
+        while self.missing.len() < count {
+            // Something to be answered, and nothing else is awaited.
+            let id = self.spawn_named("w", sh("exit 0"));
+            self.exit_of(id);
+        }
     }
 
     pub(crate) fn runner_pid(&self) -> u32 {
@@ -183,6 +291,8 @@ impl Rig {
             oom_score_adj: None,
             cpu_affinity: None,
             rlimits: Vec::new(),
+            resources: Resources::default(),
+            sandbox: None,
             log: LogPlan::File {
                 path: self.log_path(instance).into(),
                 max_size: 1 << 20,
@@ -218,9 +328,12 @@ impl Rig {
                     self.outcomes.entry(outcome.id()).or_default().push(outcome.clone());
                     return outcome;
                 }
-                Notice::Warning { message, .. } => {
+                Notice::Warning { message, controller, .. } => {
                     eprintln!("warning: {message}");
-                    self.warnings.push(message);
+                    match controller {
+                        Some(controller) => self.missing.push((controller, message)),
+                        None => self.warnings.push(message),
+                    }
                 }
                 Notice::Welcome(_) => panic!("a second welcome"),
             }
@@ -333,6 +446,12 @@ impl Drop for Rig {
         // The will of the connection that says Hello last counts.
         dismiss(&self.launch.runtime_dir);
         self.link = None;
+        if let Some(dir) = &self.cgroup {
+            let _removed = fs::remove_dir(dir.join("wsup-main"));
+            until("the test's cgroup to be empty", || {
+                !dir.exists() || fs::remove_dir(dir).is_ok()
+            });
+        }
         if std::thread::panicking() {
             let log = fs::read_to_string(self.launch.runtime_dir.join("runner.log"));
             eprintln!("runner.log: {}", log.unwrap_or_default());

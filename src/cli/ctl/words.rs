@@ -127,7 +127,10 @@ pub(super) fn instance_remark(instance: &Instance, now: Timestamp) -> String {
 pub(super) fn last_exit(instance: &Instance, now: Timestamp) -> Option<String> {
     let how = match (instance.exit_code, &instance.signal) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => signal.clone(),
+        (None, Some(signal)) => match &instance.exit_reason {
+            Some(reason) => format!("{signal} ({reason})"),
+            None => signal.clone(),
+        },
         (None, None) => {
             instance.last_exit_at?;
             "unknown".to_owned()

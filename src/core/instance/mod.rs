@@ -18,6 +18,7 @@ pub mod restart;
 pub mod stop;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use super::action::{Hook, Step};
 use super::event::Exit;
@@ -31,6 +32,7 @@ use restart::{Streak, Verdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use stop::{Rung, Then};
+use words::exit_note;
 
 /// The exit code that stands for a program that could not be started, as in POSIX shells.
 pub const START_FAILED: i32 = 127;
@@ -609,28 +611,5 @@ impl Instance {
             State::Pending { .. } | State::Backoff { .. } | State::GaveUp => self.release(effects),
             State::Succeeded | State::Failed { .. } => {}
         }
-    }
-}
-
-fn exit_note(exit: Exit, step: Option<usize>) -> Note {
-    let what = match step {
-        Some(step) => format!("init step {} ended with {exit}", step + 1),
-        None => format!("ended with {exit}"),
-    };
-    let note = if exit.is_success() {
-        Note::normal(Reason::InstanceExited, what)
-    } else {
-        Note::warning(Reason::InstanceExited, what)
-    };
-    match exit {
-        Exit::Code(code) => note.with_int("exit_code", code),
-        Exit::Signal(number) => note.with(
-            "signal",
-            match super::signal::name(number) {
-                Some(name) => Field::Text(name.to_owned()),
-                None => Field::Int(i64::from(number)),
-            },
-        ),
-        Exit::Unknown => note,
     }
 }

@@ -8,7 +8,7 @@ mod output;
 mod pack;
 mod sweep;
 
-use super::cgroup::{self, Cgroups};
+use super::cgroup::{self, Cgroups, Controller, Missing};
 use super::logs::index::Stream;
 use super::logs::packer::Packer;
 use super::logs::pump::{READ_MAX, Turn};
@@ -19,7 +19,7 @@ use super::spawn::{Spawner, Stdio};
 use super::start::{Life, Output, Part, Start, cgroup_name};
 use super::sys::{self, Wait};
 use crate::core::event::Exit;
-use crate::core::id::InstanceId;
+use crate::core::id::{InstanceId, UnitKey};
 use crate::os::clock;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,10 @@ use std::path::PathBuf;
 /// With more starts than this, log files are not kept open between two writes: descriptors are
 /// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
 pub(super) const OPEN_LOGS_MAX: usize = 1_000;
+
+/// Of so many unenforced limits it is remembered that they were warned of; then all may be warned
+/// of anew. The daemon tells each only once in any case.
+const WARNED_MAX: usize = 4_096;
 
 /// A start by its id.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub(super) struct Hold {
     pub(super) outbox: Outbox,
     /// For people; given to a daemon if one listens.
     pub(super) warnings: Vec<Notice>,
+    /// Limits that were warned of.
+    warned: BTreeSet<(UnitKey, Controller)>,
     /// Where bytes pass through; one for all.
     buffer: Vec<u8>,
     journal: journal::State,
@@ -101,6 +107,7 @@ impl Hold {
             next_key: first_key,
             outbox: Outbox::default(),
             warnings: Vec::new(),
+            warned: BTreeSet::new(),
             buffer: vec![0; READ_MAX],
             journal: journal::State::new(journal),
             packer: Packer::default(),
@@ -198,6 +205,13 @@ impl Hold {
             None => None,
         };
         let (group, dir) = group.unzip();
+        match self.limit(&plan, group.as_ref()) {
+            Ok(missing) => self.warn_of_limits(&plan, &missing),
+            Err(message) => {
+                self.remove_group(group);
+                return Err(failed("resources", &message));
+            }
+        }
         let stdio = Stdio {
             stdout: stdout.as_ref().map(OwnedFd::as_fd),
             stderr: stderr.as_ref().map(OwnedFd::as_fd),
@@ -231,6 +245,39 @@ impl Hold {
             marks,
             output,
         })
+    }
+
+    /// Sets the limits of a start that is to be made.
+    fn limit(
+        &mut self,
+        plan: &SpawnPlan,
+        group: Option<&cgroup::Group>,
+    ) -> Result<Vec<Missing>, String> {
+        match (self.cgroups.as_mut(), group, &self.mode) {
+            (Some(cgroups), Some(group), _) => cgroups.limit(group, &plan.resources),
+            (_, _, TreeMode::ProcessGroups { reason }) => {
+                Ok(cgroup::none_enforced(&plan.resources, reason))
+            }
+            (_, _, TreeMode::Cgroup { .. }) => Ok(Vec::new()),
+        }
+    }
+
+    fn warn_of_limits(&mut self, plan: &SpawnPlan, missing: &[Missing]) {
+        for Missing { controller, keys, reason } in missing {
+            if self.warned.len() >= WARNED_MAX {
+                self.warned.clear();
+            }
+            if !self.warned.insert((plan.unit.clone(), *controller)) {
+                continue;
+            }
+            let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+            self.warnings.push(Notice::Warning {
+                unit: plan.unit.clone(),
+                instance: plan.instance.clone(),
+                message: format!("{} of [resources] not enforced: {reason}", keys.join(", ")),
+                controller: Some(controller.name().to_owned()),
+            });
+        }
     }
 
     /// Has the poller watch a new start.
@@ -463,6 +510,13 @@ impl Hold {
             let _reaped = sys::wait(Wait::Pidfd(start.pidfd.as_fd()));
             self.mains.remove(&start.pid);
         }
+        let exit = match (exit, &start.group) {
+            // We have not killed it, so somebody else has: the kernel, if it says so.
+            (Exit::Signal(nix::libc::SIGKILL), Some(group)) if !start.kill && group.oom_killed() => {
+                Exit::OomKilled
+            }
+            _ => exit,
+        };
         self.remove_group(start.group.take());
         let id = start.held.id;
         start.held.ended = true;
@@ -486,7 +540,8 @@ impl Hold {
 }
 
 fn warning_of(held: &Held, message: String) -> Notice {
-    Notice::Warning { unit: held.unit.clone(), instance: held.instance.clone(), message }
+    let (unit, instance) = (held.unit.clone(), held.instance.clone());
+    Notice::Warning { unit, instance, message, controller: None }
 }
 
 fn watch(epoll: &Epoll, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {

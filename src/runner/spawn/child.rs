@@ -4,6 +4,7 @@
 //! failed. Must not allocate, lock, or use any of libc's state: it runs in its parent's memory, so
 //! there are raw system calls only.
 
+use super::confine::{self, SandboxData};
 use nix::libc;
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -25,10 +26,24 @@ pub(super) enum Step {
     Directory,
     Signals,
     Exec,
+    UserNamespace,
+    IdMap,
+    Network,
+    Loopback,
+    MountNamespace,
+    PathOpen,
+    ReadOnly,
+    ReadWrite,
+    PrivateTmp,
+    Bounding,
+    Capabilities,
+    Ambient,
+    NoNewPrivileges,
+    Landlock,
 }
 
 impl Step {
-    pub(super) const ALL: [Step; 12] = [
+    pub(super) const ALL: [Step; 26] = [
         Step::Cgroup,
         Step::Session,
         Step::Limit,
@@ -41,6 +56,20 @@ impl Step {
         Step::Directory,
         Step::Signals,
         Step::Exec,
+        Step::UserNamespace,
+        Step::IdMap,
+        Step::Network,
+        Step::Loopback,
+        Step::MountNamespace,
+        Step::PathOpen,
+        Step::ReadOnly,
+        Step::ReadWrite,
+        Step::PrivateTmp,
+        Step::Bounding,
+        Step::Capabilities,
+        Step::Ambient,
+        Step::NoNewPrivileges,
+        Step::Landlock,
     ];
 }
 
@@ -67,6 +96,10 @@ pub(super) struct ChildData {
     pub(super) oom_len: usize,
     pub(super) affinity: *const u8,
     pub(super) affinity_len: usize,
+    /// Null: none.
+    pub(super) sandbox: *const SandboxData,
+    /// A Landlock rule set that stays open until the last step; -1: none.
+    pub(super) landlock: i32,
     pub(super) groups: *const u32,
     pub(super) group_count: usize,
     pub(super) ids: Option<(u32, u32)>,
@@ -90,13 +123,13 @@ pub(super) unsafe fn exit_child(code: i32) -> ! {
     }
 }
 
-unsafe fn errno() -> i32 {
+pub(super) unsafe fn errno() -> i32 {
     // SAFETY: libc's own address; the parent, whose it is, stands still or has a copy.
     unsafe { *libc::__errno_location() }
 }
 
 /// Leaves word and ends the child.
-unsafe fn fail(data: &ChildData, step: Step, item: usize, errno: i32) -> ! {
+pub(super) unsafe fn fail(data: &ChildData, step: Step, item: usize, errno: i32) -> ! {
     // SAFETY: `word` is mapped in parent and child.
     unsafe {
         let word = &*data.word;
@@ -122,12 +155,22 @@ pub(super) unsafe extern "C" fn child_main(data: *mut c_void) -> ! {
             fail(data, Step::Session, 0, errno());
         }
         set_limits(data);
+        let sandbox = data.sandbox.as_ref();
+        if let Some(sandbox) = sandbox {
+            confine::before_user(data, sandbox);
+        }
         become_user(data);
+        if let Some(sandbox) = sandbox {
+            confine::after_user(data, sandbox);
+        }
         libc::syscall(libc::SYS_umask, data.umask);
         if libc::syscall(libc::SYS_chdir, data.cwd) != 0 {
             fail(data, Step::Directory, 0, errno());
         }
         reset_signals(data);
+        if let Some(sandbox) = sandbox {
+            confine::last(data, sandbox);
+        }
         exec(data)
     }
 }
@@ -137,8 +180,19 @@ unsafe fn leave_descriptors(data: &ChildData) {
     // A copy of the table may keep its descriptors until execve (one of them tells the parent of
     // it). If the kernel cannot do it, execve itself leaves the table, and all that is ours closes.
     let flag = if data.own_table { libc::CLOSE_RANGE_CLOEXEC } else { libc::CLOSE_RANGE_UNSHARE };
+    let flag = flag as libc::c_uint;
     // SAFETY: changes descriptors of this child only.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flag as libc::c_uint) };
+    unsafe {
+        // All but one, which closes at execve; leaving the table once is enough.
+        let Ok(kept @ 3..) = u32::try_from(data.landlock) else {
+            libc::syscall(libc::SYS_close_range, 3, u32::MAX, flag);
+            return;
+        };
+        if kept > 3 {
+            libc::syscall(libc::SYS_close_range, 3, kept - 1, flag);
+        }
+        libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, flag);
+    }
 }
 
 /// What only a privileged child may do comes before it gives its privileges up.

@@ -4,7 +4,10 @@
 //! remedy. Must not decide anything.
 
 use super::child::Step;
+use super::prepare::Prepared;
+use super::sandbox::capability_name;
 use crate::runner::protocol::{Bytes, SpawnPlan};
+use crate::runner::sys::{errno_text, errno_words};
 use nix::libc;
 use std::io;
 
@@ -13,7 +16,7 @@ fn text_of(errno: i32) -> &'static str {
 }
 
 pub(super) fn explain_start(plan: &SpawnPlan, error: &io::Error) -> String {
-    let why = error.raw_os_error().map_or_else(|| error.to_string(), |e| text_of(e).to_string());
+    let why = errno_text(error);
     let help = match error.raw_os_error() {
         Some(libc::EAGAIN) => " (too many processes: see `ulimit -u`, pids.max)",
         Some(libc::EMFILE) => " (too many open files: see `ulimit -n`)",
@@ -22,8 +25,14 @@ pub(super) fn explain_start(plan: &SpawnPlan, error: &io::Error) -> String {
     format!("cannot start {}: clone: {why}{help}", plan.instance)
 }
 
-pub(super) fn explain_step(plan: &SpawnPlan, step: Step, errno: i32, item: usize) -> String {
-    let why = text_of(errno);
+pub(super) fn explain_step(
+    plan: &SpawnPlan,
+    prepared: &Prepared,
+    step: Step,
+    errno: i32,
+    item: usize,
+) -> String {
+    let why = errno_words(errno);
     let who = plan.credentials.as_ref();
     let (uid, gid) = who.map_or((0, 0), |c| (c.uid, c.gid));
     let only_root = if errno == libc::EPERM && !nix::unistd::geteuid().is_root() {
@@ -53,12 +62,91 @@ pub(super) fn explain_step(plan: &SpawnPlan, step: Step, errno: i32, item: usize
         Step::Group => format!("setgid {gid}"),
         Step::User => format!("setuid {uid}"),
         Step::Signals => "resetting signals".to_string(),
+        Step::UserNamespace
+        | Step::IdMap
+        | Step::Network
+        | Step::Loopback
+        | Step::MountNamespace
+        | Step::PathOpen
+        | Step::ReadOnly
+        | Step::ReadWrite
+        | Step::PrivateTmp
+        | Step::Bounding
+        | Step::Capabilities
+        | Step::Ambient
+        | Step::NoNewPrivileges
+        | Step::Landlock => {
+            let what = sandbox_step(prepared, step, item);
+            let help = sandbox_help(step, errno);
+            return format!("cannot start {}: sandbox: {what}: {why}{help}", plan.instance);
+        }
     };
     let only_root = match step {
         Step::Groups | Step::Group | Step::User => only_root,
         _ => "",
     };
     format!("cannot start {}: {what}: {why}{only_root}", plan.instance)
+}
+
+fn sandbox_step(prepared: &Prepared, step: Step, item: usize) -> String {
+    let path = prepared.sandbox_path(item);
+    match step {
+        Step::UserNamespace => "user namespace: unshare".to_owned(),
+        Step::IdMap => "user namespace: writing the maps of users and groups".to_owned(),
+        Step::Network => "private_network: unshare".to_owned(),
+        Step::Loopback => "private_network: raising the loopback device".to_owned(),
+        Step::MountNamespace if item == 0 => "mount namespace: unshare".to_owned(),
+        Step::MountNamespace => "mount namespace: mount".to_owned(),
+        Step::PathOpen => format!("open_tree `{path}`"),
+        Step::ReadOnly => format!("read_only `{path}`: mount"),
+        Step::ReadWrite => format!("read_write `{path}`: mount"),
+        Step::PrivateTmp => format!("private_tmp `{path}`: mount"),
+        Step::Bounding => {
+            format!("capabilities: taking {} from the bounding set", capability_name(item))
+        }
+        Step::Capabilities => "capabilities: capset".to_owned(),
+        Step::Ambient => format!("capabilities: giving {}", capability_name(item)),
+        Step::NoNewPrivileges => "no_new_privileges".to_owned(),
+        Step::Landlock => "landlock_restrict_self".to_owned(),
+        Step::Cgroup
+        | Step::Session
+        | Step::Limit
+        | Step::Nice
+        | Step::OomScore
+        | Step::Affinity
+        | Step::Groups
+        | Step::Group
+        | Step::User
+        | Step::Directory
+        | Step::Signals
+        | Step::Exec => String::new(),
+    }
+}
+
+/// The remedy, where one is known.
+fn sandbox_help(step: Step, errno: i32) -> &'static str {
+    let root = nix::unistd::geteuid().is_root();
+    match (step, errno) {
+        (Step::UserNamespace, libc::EPERM | libc::ENOSPC) => {
+            " (a normal user needs user namespaces for this, and this machine does not give them: \
+             see the sysctl user.max_user_namespaces and the distribution's own, or run the daemon \
+             as root)"
+        }
+        (Step::Network | Step::MountNamespace, libc::EPERM) if root => {
+            " (the daemon lacks CAP_SYS_ADMIN, as in a container)"
+        }
+        (Step::Bounding, libc::EPERM) if !root => {
+            " (only root can take capabilities away; `no_new_privileges` keeps a normal user's \
+             program from ever getting any)"
+        }
+        (Step::Capabilities | Step::Ambient, libc::EPERM) => {
+            " (the daemon itself lacks one of them)"
+        }
+        (Step::PathOpen | Step::ReadOnly | Step::ReadWrite, libc::ENOSYS) => {
+            " (Linux 5.12 or later is needed)"
+        }
+        _ => "",
+    }
 }
 
 fn explain_exec(plan: &SpawnPlan, errno: i32, item: usize) -> String {

@@ -10,27 +10,24 @@
 #![allow(unsafe_code)]
 
 mod child;
+mod confine;
 mod explain;
+mod prepare;
+mod sandbox;
 
-use super::protocol::{Bytes, Credentials, SpawnPlan};
+use super::protocol::SpawnPlan;
 use super::sys;
 use child::{ChildData, Step, Word, child_main, exit_child, write_self};
 use explain::{explain_start, explain_step};
+use prepare::Prepared;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::Ordering;
-
-/// CPUs that an affinity can name; more than any machine has today (the kernel's own limit is
-/// 8192).
-const CPUS_MAX: usize = 8192;
-
-/// The mask where the plan names none: what most systems give to services.
-const DEFAULT_UMASK: u32 = 0o022;
 
 /// How long a child that failed before execve may take to be gone, in milliseconds. It is in
 /// exit_group already.
@@ -43,143 +40,6 @@ pub(super) enum Method {
     Clone3 { into_cgroup: bool },
     /// fork, where clone3 is refused.
     Fork,
-}
-
-/// A list of strings as execve wants it.
-struct Strings {
-    _owned: Vec<CString>,
-    pointers: Vec<*const c_char>,
-}
-
-impl Strings {
-    fn new(list: &[Bytes], what: &str) -> Result<Strings, String> {
-        let owned = list
-            .iter()
-            .map(|bytes| c_string(bytes, what))
-            .collect::<Result<Vec<CString>, String>>()?;
-        let mut pointers: Vec<*const c_char> = owned.iter().map(|s| s.as_ptr()).collect();
-        pointers.push(ptr::null());
-        Ok(Strings { _owned: owned, pointers })
-    }
-}
-
-fn c_string(bytes: &Bytes, what: &str) -> Result<CString, String> {
-    CString::new(bytes.as_bytes())
-        .map_err(|_| format!("{what} has a zero byte in it: `{}`", bytes.to_text()))
-}
-
-/// The names of resource limits in unit files, with the kernel's numbers (getrlimit(2)).
-#[allow(clippy::unnecessary_cast, reason = "not every libc has them as u32")]
-const LIMITS: [(&str, u32); 16] = [
-    ("as", libc::RLIMIT_AS as u32),
-    ("core", libc::RLIMIT_CORE as u32),
-    ("cpu", libc::RLIMIT_CPU as u32),
-    ("data", libc::RLIMIT_DATA as u32),
-    ("fsize", libc::RLIMIT_FSIZE as u32),
-    ("locks", libc::RLIMIT_LOCKS as u32),
-    ("memlock", libc::RLIMIT_MEMLOCK as u32),
-    ("msgqueue", libc::RLIMIT_MSGQUEUE as u32),
-    ("nice", libc::RLIMIT_NICE as u32),
-    ("nofile", libc::RLIMIT_NOFILE as u32),
-    ("nproc", libc::RLIMIT_NPROC as u32),
-    ("rss", libc::RLIMIT_RSS as u32),
-    ("rtprio", libc::RLIMIT_RTPRIO as u32),
-    ("rttime", libc::RLIMIT_RTTIME as u32),
-    ("sigpending", libc::RLIMIT_SIGPENDING as u32),
-    ("stack", libc::RLIMIT_STACK as u32),
-];
-
-fn number_of(limit: &str) -> Option<u32> {
-    LIMITS.iter().find(|(name, _)| *name == limit).map(|(_, number)| *number)
-}
-
-/// A plan in the kernel's own terms.
-struct Prepared {
-    candidates: Strings,
-    argv: Strings,
-    envp: Strings,
-    cwd: CString,
-    limits: Vec<(u32, libc::rlimit64)>,
-    oom: Vec<u8>,
-    affinity: Vec<u8>,
-    credentials: Option<Credentials>,
-}
-
-impl Prepared {
-    fn new(plan: &SpawnPlan, nofile: libc::rlimit64) -> Result<Prepared, String> {
-        if plan.argv.is_empty() || plan.candidates.is_empty() {
-            return Err("the command is empty".into());
-        }
-        let mut limits = plan
-            .rlimits
-            .iter()
-            .map(|limit| {
-                let number = number_of(&limit.resource)
-                    .ok_or_else(|| format!("no such resource limit: `{}`", limit.resource))?;
-                let value = |v: Option<u64>| v.unwrap_or(libc::RLIM64_INFINITY);
-                let (rlim_cur, rlim_max) = (value(limit.soft), value(limit.hard));
-                Ok((number, libc::rlimit64 { rlim_cur, rlim_max }))
-            })
-            .collect::<Result<Vec<_>, String>>()?;
-        if !plan.rlimits.iter().any(|limit| limit.resource == "nofile") {
-            limits.push((number_of("nofile").unwrap_or(u32::MAX), nofile));
-        }
-        Ok(Prepared {
-            candidates: Strings::new(&plan.candidates, "the command")?,
-            argv: Strings::new(&plan.argv, "a word of the command")?,
-            envp: Strings::new(&plan.envp, "a variable")?,
-            cwd: c_string(&plan.cwd, "the working directory")?,
-            limits,
-            oom: plan.oom_score_adj.map(|adj| adj.to_string().into_bytes()).unwrap_or_default(),
-            affinity: affinity_mask(plan.cpu_affinity.as_deref())?,
-            credentials: plan.credentials.clone().filter(|wanted| !is_us(wanted)),
-        })
-    }
-
-    fn child_data(&self, plan: &SpawnPlan, word: *const Word, ignored: u64) -> ChildData {
-        let groups = self.credentials.as_ref().map(|c| c.groups.as_slice()).unwrap_or_default();
-        ChildData {
-            word,
-            own_table: false,
-            cgroup_procs: -1,
-            limits: self.limits.as_ptr(),
-            limit_count: self.limits.len(),
-            nice: plan.nice,
-            oom: self.oom.as_ptr(),
-            oom_len: self.oom.len(),
-            affinity: self.affinity.as_ptr(),
-            affinity_len: self.affinity.len(),
-            groups: groups.as_ptr(),
-            group_count: groups.len(),
-            ids: self.credentials.as_ref().map(|c| (c.uid, c.gid)),
-            umask: plan.umask.unwrap_or(DEFAULT_UMASK) & 0o777,
-            cwd: self.cwd.as_ptr(),
-            ignored,
-            candidates: self.candidates.pointers.as_ptr(),
-            candidate_count: self.candidates.pointers.len() - 1,
-            argv: self.argv.pointers.as_ptr(),
-            envp: self.envp.pointers.as_ptr(),
-        }
-    }
-}
-
-/// Whether a normal user's wish is to stay who they are; asking the kernel would be refused.
-fn is_us(wanted: &Credentials) -> bool {
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    uid != 0 && (wanted.uid, wanted.gid) == (uid, gid)
-}
-
-fn affinity_mask(cpus: Option<&[u32]>) -> Result<Vec<u8>, String> {
-    let Some(cpus) = cpus else { return Ok(Vec::new()) };
-    // The kernel takes whole words only.
-    let mut mask = vec![0_u8; CPUS_MAX / 8];
-    for cpu in cpus {
-        let byte = mask
-            .get_mut(*cpu as usize / 8)
-            .ok_or_else(|| format!("cpu_affinity: there is no CPU {cpu}"))?;
-        *byte |= 1 << (cpu % 8);
-    }
-    Ok(mask)
 }
 
 /// A child that has called execve.
@@ -286,7 +146,7 @@ impl Spawner {
         stdio: &Stdio<'_>,
         cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Child, String> {
-        let prepared = Prepared::new(plan, self.nofile)
+        let mut prepared = Prepared::new(plan, self.nofile)
             .map_err(|e| format!("cannot start {}: {e}", plan.instance))?;
         let word: *const Word = self.word.start().cast_const().cast();
         // SAFETY: the page is mapped for as long as `self` lives, large enough and aligned; zero
@@ -310,7 +170,7 @@ impl Spawner {
                 reap_failed(&child.pidfd);
                 let errno = word_ref.errno.load(Ordering::Relaxed);
                 let item = word_ref.item.load(Ordering::Relaxed) as usize;
-                Err(explain_step(plan, step, errno, item))
+                Err(explain_step(plan, &prepared, step, errno, item))
             }
         }
     }

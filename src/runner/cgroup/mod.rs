@@ -1,11 +1,18 @@
 //! One cgroup for each start, in the cgroup2 tree.
 //!
-//! Responsible for finding a directory that may be used, and for making, signalling, killing and
-//! removing what is below it. Must not decide when. Where it cannot be done it says why.
+//! Responsible for making, signalling, killing and removing what is below the directory that
+//! `place` finds, and with `limits` for what is bounded there. Must not decide when. Where it
+//! cannot be done it says why.
+
+mod limits;
+mod place;
 
 use super::sys;
+pub(super) use limits::{Controller, Missing, none_enforced};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use place::{Place, own_path};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,7 +35,10 @@ const DEPTH_MAX: u32 = 16;
 /// The directory in which all of a runner's cgroups are.
 #[derive(Debug)]
 pub(super) struct Cgroups {
+    place: Place,
     dir: PathBuf,
+    /// Controllers that have been switched on for the starts.
+    enabled: BTreeSet<Controller>,
     /// Directories that could not be removed yet.
     waste: Vec<PathBuf>,
 }
@@ -39,19 +49,20 @@ impl Cgroups {
     /// # Errors
     /// The reason for people.
     pub(super) fn find(runtime_dir: &Path) -> Result<Cgroups, String> {
-        let read = |path: &str| {
-            fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
-        };
-        let base = base(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)?;
-        let dir = base.join(format!("wsup-{}", identity(runtime_dir)));
+        let place = Place::find()?;
+        let dir = place.base().join(format!("wsup-{}", identity(runtime_dir)));
         match fs::create_dir(&dir) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(format!("cannot make a cgroup in {}: {}", base.display(), why(&error)));
+                return Err(format!(
+                    "cannot make a cgroup in {}: {}",
+                    place.base().display(),
+                    why(&error)
+                ));
             }
         }
-        let cgroups = Cgroups { dir, waste: Vec::new() };
+        let cgroups = Cgroups { place, dir, enabled: BTreeSet::new(), waste: Vec::new() };
         cgroups.clear_leftovers()?;
         Ok(cgroups)
     }
@@ -193,7 +204,7 @@ pub(super) fn read_populated(events: &mut File) -> io::Result<bool> {
 }
 
 fn why(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |e| Errno::from_raw(e).desc().into())
+    sys::errno_text(error)
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
@@ -268,70 +279,4 @@ fn identity(runtime_dir: &Path) -> String {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{hash:016x}")
-}
-
-/// The path on the `0::` line of /proc/PID/cgroup (cgroups(7)); on hybrid machines it is not the
-/// first line.
-fn own_path(cgroup: &str) -> Option<&str> {
-    cgroup.lines().find_map(|line| line.strip_prefix("0::"))
-}
-
-/// The directory of our own cgroup in the cgroup2 tree.
-fn base(mountinfo: &str, cgroup: &str) -> Result<PathBuf, String> {
-    let own = own_path(cgroup).ok_or("this process is in no cgroup2 tree")?;
-    if own.split('/').any(|part| part == "..") {
-        return Err("this process's cgroup is outside of its cgroup namespace".into());
-    }
-    for line in mountinfo.lines() {
-        // "31 23 0:28 ROOT MOUNTPOINT OPTIONS [TAGS] - TYPE SOURCE OPTIONS", proc(5)
-        let Some((place, kind)) = line.split_once(" - ") else { continue };
-        if kind.split(' ').next() != Some("cgroup2") {
-            continue;
-        }
-        let mut fields = place.split(' ').skip(3);
-        let (Some(root), Some(mount)) = (fields.next(), fields.next()) else { continue };
-        let below = match root {
-            "/" => Some(own),
-            root => own.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/')),
-        };
-        if let Some(below) = below {
-            return Ok(Path::new(&unescape(mount)).join(below.trim_start_matches('/')));
-        }
-    }
-    Err("no cgroup2 tree is mounted where this process could use it".into())
-}
-
-/// Undoes mountinfo's octal escapes for space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
-    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_base_is_found_on_all_kinds_of_machines() {
-        let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-                      32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
-        let unified = "30 23 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
-        let bound = "30 23 0:26 /box /sys/fs/cg\\040roup rw - cgroup2 cgroup2 rw\n";
-        let rows = [
-            (hybrid, "9:name=systemd:/\n4:memory:/x\n0::/\n", Ok("/sys/fs/cgroup/unified")),
-            (unified, "0::/system.slice/a.service\n", Ok("/sys/fs/cgroup/system.slice/a.service")),
-            (bound, "0::/box/in\n", Ok("/sys/fs/cg roup/in")),
-            (bound, "0::/boxer\n", Err("no cgroup2 tree is mounted")),
-            (unified, "0::/../other\n", Err("outside of its cgroup namespace")),
-            ("", "0::/\n", Err("no cgroup2 tree is mounted")),
-            (unified, "4:memory:/\n", Err("in no cgroup2 tree")),
-        ];
-        for (mounts, own, expected) in rows {
-            match (base(mounts, own), expected) {
-                (Ok(path), Ok(expected)) => assert_eq!(path, Path::new(expected)),
-                (Err(text), Err(part)) => assert!(text.contains(part), "{text}"),
-                (got, _) => panic!("{mounts}{own}: {got:?}"),
-            }
-        }
-    }
 }
