@@ -422,9 +422,8 @@ pub(super) fn xattr_is(path: &Path, name: &str, value: &[u8]) -> bool {
     };
     let mut got = [0_u8; 16];
     // SAFETY: both names are C strings, and the kernel writes at most `got.len()` bytes.
-    let len = unsafe {
-        libc::getxattr(path.as_ptr(), name.as_ptr(), got.as_mut_ptr().cast(), got.len())
-    };
+    let len =
+        unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), got.as_mut_ptr().cast(), got.len()) };
     usize::try_from(len).ok().and_then(|len| got.get(..len)) == Some(value)
 }
 

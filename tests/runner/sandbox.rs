@@ -121,7 +121,10 @@ fn a_tmp_of_its_own_is_empty_and_nobody_elses() {
         assert_eq!(lines[4], "0 1 2 3 ", "no descriptor is left open");
         assert!(!std::env::temp_dir().join(format!("{name}.mine")).exists());
         // A working directory in the machine's own /tmp is not there any more, and that is said.
-        let text = { let plan = boxed(rig, "exit 0", wanted); rig.failure(plan) };
+        let text = {
+            let plan = boxed(rig, "exit 0", wanted);
+            rig.failure(plan)
+        };
         assert!(text.starts_with("cannot enter working directory"), "{text}");
     });
 }

@@ -46,9 +46,8 @@ fn survivors(rig: &Rig) -> BTreeSet<i32> {
 /// Whether the process lives and is of this test: numbers come round again.
 fn ours(rig: &Rig, pid: i32) -> bool {
     rig::lives(pid)
-        && fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| {
-            cwd == rig.dir().canonicalize().unwrap()
-        })
+        && fs::read_link(format!("/proc/{pid}/cwd"))
+            .is_ok_and(|cwd| cwd == rig.dir().canonicalize().unwrap())
 }
 
 #[test]
@@ -69,7 +68,8 @@ fn a_tree_that_forks_in_a_loop_and_ignores_term_is_gone_after_every_kind_of_end(
         // The main process is killed from outside.
         let id = bomb(rig, "while :; do sleep 1000; done");
         let main = rig.spawned(id);
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(main), nix::sys::signal::SIGKILL).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(main), nix::sys::signal::SIGKILL)
+            .unwrap();
         assert_eq!(rig.exit_of(id), Exit::Signal(9));
         assert_eq!(survivors(rig), BTreeSet::new(), "after its main process was killed");
         assert!(rig.no_child_left());

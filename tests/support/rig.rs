@@ -75,11 +75,14 @@ pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process is there, no zombie, and not on its last few steps in the kernel: it leaves
+/// its cgroup after it has given back its files and memory and just before it becomes a zombie.
 pub(crate) fn lives(pid: i32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
-    !matches!(state, None | Some("Z" | "X"))
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Fields 3 and 23 of proc_pid_stat(5): the state, and the size of its memory.
+    !matches!(fields[0], "Z" | "X") && fields[20] != "0"
 }
 
 /// Has the runner of a directory go, if there is one, and waits until it has.
@@ -183,8 +186,7 @@ impl Rig {
         let words = format!("#!/bin/sh\n{enter}\nexec {switch} {} \"$@\"\n", program.display());
         fs::write(&wrapper, words).unwrap();
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-        let launch =
-            Launch { program: Some(wrapper), no_cgroup: !with_cgroup, ..Launch::new(run) };
+        let launch = Launch { program: Some(wrapper), no_cgroup: !with_cgroup, ..Launch::new(run) };
         Ok(Rig::launched(temp, launch, cgroup))
     }
 
@@ -447,8 +449,8 @@ impl Drop for Rig {
         dismiss(&self.launch.runtime_dir);
         self.link = None;
         if let Some(dir) = &self.cgroup {
-            let _removed = fs::remove_dir(dir.join("wsup-main"));
             until("the test's cgroup to be empty", || {
+                let _removed = fs::remove_dir(dir.join("wsup-main"));
                 !dir.exists() || fs::remove_dir(dir).is_ok()
             });
         }

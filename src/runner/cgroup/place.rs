@@ -97,24 +97,26 @@ impl Place {
     }
 
     fn switch_on(&self, dir: &Path, name: &str, is_base: bool) -> Result<(), String> {
+        let text = |why: &str| {
+            format!("cannot switch the {name} controller on in {}: {why}", dir.display())
+        };
+        // For some controllers (cpu, pids) the kernel would not refuse it beside processes, but
+        // make the cgroup the root of a threaded tree, in which no process can be started. So its
+        // refusal (EBUSY) is not waited for.
+        if dir.join(NOT_ROOT).exists() && members(dir).is_ok_and(|pids| !pids.is_empty()) {
+            if !is_base {
+                return Err(text("it has processes of its own"));
+            }
+            if !self.may_move {
+                return Err(text(
+                    "the daemon itself is in it; set Delegate=yes and DelegateSubgroup=main in its \
+                     unit (systemd 254 or later)",
+                ));
+            }
+            make_room(dir).map_err(|why| text(&why))?;
+        }
         let file = dir.join("cgroup.subtree_control");
-        let Err(error) = write(&file, &format!("+{name}")) else { return Ok(()) };
-        let text =
-            |why: &str| format!("cannot switch the {name} controller on in {}: {why}", dir.display());
-        if error.raw_os_error() != Some(nix::libc::EBUSY) {
-            return Err(text(&why(&error)));
-        }
-        if !is_base {
-            return Err(text("it has processes of its own (EBUSY)"));
-        }
-        if !self.may_move {
-            return Err(text(
-                "the daemon itself is in it (EBUSY); set Delegate=yes and DelegateSubgroup=main in \
-                 its unit (systemd 254 or later)",
-            ));
-        }
-        make_room(dir).map_err(|why| text(&why))?;
-        write(&file, &format!("+{name}")).map_err(|error| text(&super::why(&error)))
+        write(&file, &format!("+{name}")).map_err(|error| text(&why(&error)))
     }
 }
 
@@ -128,8 +130,8 @@ fn make_room(dir: &Path) -> Result<(), String> {
     let all = members(dir).map_err(|error| why(&error))?;
     if let Some(other) = all.iter().find(|pid| exe(&pid.to_string()) != own) {
         return Err(format!(
-            "other processes than wsup's are in it, such as {other} (EBUSY); start the daemon in a \
-             cgroup of its own"
+            "other processes than wsup's are in it, such as {other}; start the daemon in a cgroup \
+             of its own"
         ));
     }
     let leaf = dir.join(LEAF);
@@ -160,9 +162,7 @@ fn lists(file: &Path, word: &str) -> bool {
 /// it marks it so.
 fn is_delegated(dir: &Path) -> bool {
     dir.join(NOT_ROOT).exists()
-        && ["trusted.delegate", "user.delegate"]
-            .iter()
-            .any(|name| sys::xattr_is(dir, name, b"1"))
+        && ["trusted.delegate", "user.delegate"].iter().any(|name| sys::xattr_is(dir, name, b"1"))
 }
 
 /// Whether the directory is a systemd unit's, or below one.

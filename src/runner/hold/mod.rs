@@ -512,7 +512,9 @@ impl Hold {
         }
         let exit = match (exit, &start.group) {
             // We have not killed it, so somebody else has: the kernel, if it says so.
-            (Exit::Signal(nix::libc::SIGKILL), Some(group)) if !start.kill && group.oom_killed() => {
+            (Exit::Signal(nix::libc::SIGKILL), Some(group))
+                if !start.kill && group.oom_killed() =>
+            {
                 Exit::OomKilled
             }
             _ => exit,

@@ -123,7 +123,12 @@ impl Prepared {
     }
 
     /// What the child reads: it points into this, which must outlive it.
-    pub(super) fn child_data(&mut self, plan: &SpawnPlan, word: *const Word, ignored: u64) -> ChildData {
+    pub(super) fn child_data(
+        &mut self,
+        plan: &SpawnPlan,
+        word: *const Word,
+        ignored: u64,
+    ) -> ChildData {
         let groups = self.credentials.as_ref().map(|c| c.groups.as_slice()).unwrap_or_default();
         ChildData {
             word,

@@ -322,8 +322,7 @@ mod tests {
 
     #[test]
     fn the_deepest_path_is_laid_last() {
-        let plan =
-            SandboxPlan { private_tmp: true, ..plan(&["/usr/share", "/"], &["/usr"]) };
+        let plan = SandboxPlan { private_tmp: true, ..plan(&["/usr/share", "/"], &["/usr"]) };
         let layers: Vec<_> = layers(&plan)
             .unwrap()
             .into_iter()

@@ -322,10 +322,13 @@ pub fn signal(pid: u32, name: &str) {
         Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-/// Whether a process lives (a zombie does not).
+/// Whether a process lives: it is no zombie, and not about to become one without any memory.
 pub fn lives(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Fields 3 and 23 of proc_pid_stat(5): the state, and the size of its memory.
+    !matches!(fields[0], "Z" | "X") && fields[20] != "0"
 }
 
 /// The values of one field, in order.
