@@ -13,4 +13,5 @@ pub mod client;
 pub mod door;
 pub mod events;
 pub mod server;
+pub mod top;
 pub mod types;

@@ -5,7 +5,7 @@
 use super::exit;
 use crate::daemon::boot::Obstacle;
 use crate::daemon::settings::{self, Settings, Wishes};
-use crate::daemon::{logging, serve};
+use crate::daemon::{init, logging, serve};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +46,12 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Runs it until it is told to stop.
 pub fn run(args: Args) -> ExitCode {
     logging::start(logging::DAEMON);
+    if init::is_first() {
+        return match init::run() {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => exit::fail(exit::FAILED, &format!("as process 1: {error}"), None),
+        };
+    }
     let settings = match settle(args) {
         Ok(settings) => settings,
         Err(message) => return exit::fail(exit::USAGE, &message, None),

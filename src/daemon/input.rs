@@ -12,6 +12,7 @@ use crate::core::id::UnitKey;
 use crate::runner::client::Link;
 use crate::runner::protocol::Notice;
 use futures_util::StreamExt;
+use nix::sys::signal::SigSet;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use std::collections::BTreeSet;
@@ -87,6 +88,9 @@ impl Inputs {
 /// As sigaction(2).
 pub fn signals(inputs: &Inputs, mode: Mode) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    // Whoever started us may have had some blocked (process 1 has), and a mask is inherited. Only
+    // now, when none of them would end us any more.
+    SigSet::empty().thread_set_mask()?;
     let inputs = inputs.clone();
     tokio::spawn(async move {
         let mut interrupted = false;

@@ -16,6 +16,7 @@ pub mod env_file;
 pub mod environment;
 mod execute;
 pub mod expand;
+pub mod init;
 pub mod input;
 pub mod link;
 pub mod lock;

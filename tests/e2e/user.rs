@@ -276,3 +276,37 @@ fn what_belongs_to_somebody_else_is_named() {
     assert_eq!(said.code, 2, "{said:?}");
     assert!(said.err.contains(&closed) && said.err.contains("ermission denied"), "{said:?}");
 }
+
+#[test]
+fn a_user_has_sandboxes_and_sees_what_his_trees_use() {
+    let Some(mut person) = Person::new() else { return };
+    person.write("home/.config/wsup/units/tree.toml", TREE);
+    person.write(
+        "home/.config/wsup/units/boxed.toml",
+        "kind = \"deployment\"\n[process]\ncommand = ['sh', '-c', 'echo x > /tmp/f && \
+         (echo x > $HOME/f) 2> /dev/null || echo refused; exec sleep 1000']\n\
+         env_inherit = ['HOME', 'PATH']\n[sandbox]\nread_only = ['/']\nprivate_tmp = true\n\
+         private_network = true\n[resources]\nmemory = '1GiB'\n",
+    );
+    person.start(&["daemon"]);
+    person.wait("the tree is up", |p| p.pids().len() == TREE_SIZE);
+    person
+        .wait("the boxed one runs", |p| p.json(&["ps", "boxed", "-o", "json"])[0]["ready"] == true);
+    person.wait("it was refused", |p| p.ctl(&["logs", "boxed"]).out.contains("refused"));
+    assert!(!person.path("home/f").exists());
+    // The tree's four processes; three of them wait for a sleep of their own, as the main one does.
+    person.wait("all tasks of the tree are counted", |p| {
+        p.json(&["top", "tree", "-o", "json"])["units"][0]["tasks"] == 2 * TREE_SIZE
+    });
+    let top = person.json(&["top", "tree", "-o", "json"]);
+    let name = top["instances"][0]["name"].as_str().unwrap().to_owned();
+    let text = person.ctl(&["describe", &name]).out;
+    let from = if text.contains("Held by:             cgroup ") { "cgroup" } else { "processes" };
+    assert_eq!(top["instances"][0]["sources"]["cpu"], from, "{text}");
+    // What takes more than a user has is said.
+    let events = person.ctl(&["events", "boxed"]).out;
+    let limited = person.json(&["describe", "boxed", "-o", "json"])["facts"].to_string();
+    assert!(events.contains("LimitNotEnforced") || limited.contains("memory.max"), "{events}");
+    assert_eq!(person.end("TERM"), 0);
+    person.nothing_is_left(&person.pids());
+}

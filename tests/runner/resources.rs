@@ -150,8 +150,8 @@ fn a_limit_on_cpu_throttles() {
         }
         let mut plan = files(rig, "cpu.stat");
         let script = plan.argv[2].to_text();
-        plan.argv[2] = format!("n=0; while [ $n -lt 4000 ]; do n=$((n+1)); done; {script}").into();
-        plan.resources.cpu_milli = Some(20);
+        plan.argv[2] = format!("n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; {script}").into();
+        plan.resources.cpu_milli = Some(200);
         let id = rig.start(plan);
         assert_eq!(rig.exit_of(id), Exit::Code(0));
         let log = rig.new_log();

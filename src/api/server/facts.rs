@@ -2,14 +2,16 @@
 //!
 //! Responsible for saying a spec in words. Nothing here is part of the stable format.
 
+use crate::api::door::RunnerFacts;
 use crate::core::signal;
 use crate::core::spec::{
     Amount, CronJobSpec, DaemonSetSpec, DaemonStrategy, DependencyCondition, DeploymentSpec,
     DeploymentStrategy, InstanceTemplate, JobSpec, ManagementPolicy, Nodes, ProbeHandler,
-    ProbeSpec, RestartPolicy, RestartSpec, StatefulSetSpec, StatefulStrategy, UnitSpec,
-    WorkloadSpec,
+    ProbeSpec, Resources, RestartPolicy, RestartSpec, Sandbox, StatefulSetSpec, StatefulStrategy,
+    UnitSpec, WorkloadSpec,
 };
 use crate::core::time::Millis;
+use crate::os::{confinement, usage};
 
 type Facts = Vec<(String, String)>;
 
@@ -47,6 +49,67 @@ pub(super) fn of_template(spec: &InstanceTemplate) -> Facts {
     let mut facts = Facts::new();
     template(&mut facts, spec);
     facts
+}
+
+/// What a running instance is held by, limited by and kept from, as the kernel says it; nothing if
+/// the runner has not said how it holds instances.
+pub(super) fn in_force(pid: u32, runner: &RunnerFacts) -> Facts {
+    let mut facts = Facts::new();
+    let cgroup = usage::cgroup_of(pid, &runner.cgroups);
+    let held = match (&cgroup, &runner.why_no_cgroup) {
+        (Some(dir), _) => format!("cgroup {}", dir.display()),
+        (None, Some(why)) => {
+            format!("session and process group {pid}, orphans adopted by the runner: {why}")
+        }
+        (None, None) => return facts,
+    };
+    add(&mut facts, "Held by", held);
+    let or_none = |list: Vec<String>| match list.is_empty() {
+        true => "none".to_owned(),
+        false => list.join(", "),
+    };
+    let limits = cgroup.map(|dir| confinement::limits(&dir)).unwrap_or_default();
+    add(&mut facts, "Limits in force", or_none(limits));
+    add(&mut facts, "Sandbox in force", or_none(confinement::sandbox(pid)));
+    facts
+}
+
+fn resources(wanted: &Resources) -> String {
+    let cpu = wanted.cpu_milli.map(|milli| format!("{}.{:03}", milli / 1000, milli % 1000));
+    [
+        ("memory", wanted.memory.map(|n| n.to_string())),
+        ("memory_high", wanted.memory_high.map(|n| n.to_string())),
+        ("memory_swap", wanted.memory_swap.map(|n| n.to_string())),
+        ("cpu", cpu),
+        ("cpu_weight", wanted.cpu_weight.map(|n| n.to_string())),
+        ("pids", wanted.pids.map(|n| n.to_string())),
+        ("io_weight", wanted.io_weight.map(|n| n.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some(format!("{key} {}", value?)))
+    .collect::<Vec<_>>()
+    .join(", ")
+}
+
+fn sandbox(wanted: &Sandbox) -> String {
+    let mut parts = Vec::new();
+    for (key, set) in [
+        ("no_new_privileges", wanted.no_new_privileges),
+        ("private_tmp", wanted.private_tmp),
+        ("private_network", wanted.private_network),
+    ] {
+        parts.extend(set.then(|| key.to_owned()));
+    }
+    if let Some(kept) = &wanted.capabilities {
+        let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(" ") };
+        parts.push(format!("capabilities {kept}"));
+    }
+    for (key, paths) in [("read_only", &wanted.read_only), ("read_write", &wanted.read_write)] {
+        if !paths.is_empty() {
+            parts.push(format!("{key} {}", paths.join(" ")));
+        }
+    }
+    parts.join(", ")
 }
 
 fn add(facts: &mut Facts, name: &str, value: impl Into<String>) {
@@ -179,6 +242,12 @@ fn template(facts: &mut Facts, template: &InstanceTemplate) {
     // Values may be secrets: their names say enough.
     if !process.env.is_empty() {
         add(facts, "Env", process.env.keys().cloned().collect::<Vec<_>>().join(", "));
+    }
+    if template.resources != Resources::default() {
+        add(facts, "Resources", resources(&template.resources));
+    }
+    if template.sandbox != Sandbox::default() {
+        add(facts, "Sandbox", sandbox(&template.sandbox));
     }
     for port in &template.ports {
         add(facts, "Port", format!("{} {}-{}", port.name, port.first, port.last));

@@ -12,6 +12,7 @@ mod logs;
 mod read;
 mod rollout;
 mod target;
+mod top;
 
 pub use act::requests;
 
@@ -135,6 +136,7 @@ fn router(api: Api) -> Router {
         .route("/v1/instances", get(read::instances))
         .route("/v1/units", get(read::units))
         .route("/v1/overview", get(read::overview))
+        .route("/v1/top", get(top::top))
         .route("/v1/describe", get(read::describe))
         .route("/v1/events", get(read::events))
         .route("/v1/logs", get(logs::logs))

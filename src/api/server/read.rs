@@ -42,6 +42,11 @@ pub(super) struct ListQuery {
 }
 
 impl ListQuery {
+    /// Instances, once.
+    pub(super) fn of(target: Option<String>, selector: Option<String>) -> ListQuery {
+        ListQuery { target, selector, ..ListQuery::default() }
+    }
+
     fn selector(&self) -> Result<Selector, ApiError> {
         Selector::parse(self.selector.as_deref().unwrap_or_default())
     }
@@ -122,7 +127,7 @@ fn jobs_of(core: &Core, key: &UnitKey) -> Vec<UnitView> {
     core.units().into_iter().filter(|unit| unit.owner.as_ref() == Some(key)).collect()
 }
 
-fn select_instances(
+pub(super) fn select_instances(
     core: &Core,
     query: &ListQuery,
     state_dir: &Path,
@@ -302,6 +307,12 @@ pub(super) async fn describe(
         .await??;
     let events = matching(api.door.events(), Some(&about));
     let skip = events.len().saturating_sub(DESCRIBED_EVENTS);
+    if let Some(pid) = description.instance.as_ref().and_then(|instance| instance.pid) {
+        let runner = api.door.runner();
+        // Beside the runtime's thread, as it reads files.
+        let read = tokio::task::spawn_blocking(move || facts::in_force(pid, &runner));
+        description.facts.extend(read.await.unwrap_or_default());
+    }
     description.events = events.iter().skip(skip).map(|r| Event::from(r.as_ref())).collect();
     Ok(Json(description))
 }

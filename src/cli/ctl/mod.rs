@@ -16,6 +16,7 @@ mod scale;
 mod screen;
 mod signal;
 mod targets;
+mod top;
 mod trigger;
 mod typed;
 mod version;
@@ -87,8 +88,8 @@ enum Verb {
     Ping(ping::Args),
     /// Show the versions of client and daemon
     Version(version::Args),
-    #[command(hide = true)]
-    Top(Later),
+    /// Show what units and instances use: CPU, memory, tasks, io
+    Top(top::Args),
     #[command(hide = true)]
     Reload(Later),
     #[command(hide = true)]
@@ -212,7 +213,6 @@ async fn run_verb(args: Args) -> Outcome {
 /// The name of a verb that is refused.
 fn not_built(verb: &Verb) -> Option<&'static str> {
     let (name, later) = match verb {
-        Verb::Top(later) => ("top", later),
         Verb::Reload(later) => ("reload", later),
         Verb::Exec(later) => ("exec", later),
         Verb::Attach(later) => ("attach", later),
@@ -246,8 +246,8 @@ async fn dispatch(verb: Verb, client: &Client, screen: &mut Screen) -> Outcome {
         Verb::Trigger(args) => trigger::run(args, client, screen).await,
         Verb::Wait(args) => wait::run(args, client, screen).await,
         Verb::Ping(args) => ping::run(args, client, screen).await,
+        Verb::Top(args) => top::run(args, client, screen).await,
         Verb::Version(_)
-        | Verb::Top(_)
         | Verb::Reload(_)
         | Verb::Exec(_)
         | Verb::Attach(_)

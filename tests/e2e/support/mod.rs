@@ -21,6 +21,14 @@ pub fn wsup() -> Command {
     command
 }
 
+fn wsup_in(within: &[String]) -> Command {
+    let Some((first, rest)) = within.split_first() else { return wsup() };
+    let mut command = Command::new(first);
+    command.args(rest).arg(env!("CARGO_BIN_EXE_wsup"));
+    command.env_remove("WSUP_CONTROL").env_remove("NOTIFY_SOCKET").env("NO_COLOR", "1");
+    command
+}
+
 /// What a finished command said.
 #[derive(Debug)]
 pub struct Said {
@@ -44,8 +52,8 @@ pub struct Daemon {
     dir: tempfile::TempDir,
     child: Option<Child>,
     flags: Vec<String>,
-    /// The limit of descriptors, if it is not the test's own.
-    files: Option<u32>,
+    /// Words that run the daemon, such as a wrapper's.
+    within: Vec<String>,
 }
 
 impl Daemon {
@@ -57,21 +65,27 @@ impl Daemon {
 
     /// The same with further flags.
     pub fn start_with(units: &[(&str, &str)], flags: &[&str]) -> Daemon {
-        Daemon::start_as(units, flags, None)
+        Daemon::made(units, flags, &[])
     }
 
     /// The same with so few descriptors for the daemon and each of its runners.
     pub fn start_limited(units: &[(&str, &str)], files: u32) -> Daemon {
-        Daemon::start_as(units, &[], Some(files))
+        let limit = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        Daemon::made(units, &[], &["sh", "-c", &limit])
     }
 
-    fn start_as(units: &[(&str, &str)], flags: &[&str], files: Option<u32>) -> Daemon {
+    /// The same, run by these words. `pid` is then the wrapper's.
+    pub fn start_in(within: &[&str], units: &[(&str, &str)]) -> Daemon {
+        Daemon::made(units, &[], within)
+    }
+
+    fn made(units: &[(&str, &str)], flags: &[&str], within: &[&str]) -> Daemon {
         let dir = tempfile::Builder::new().prefix("wsup-e2e-").tempdir().expect("a folder");
         let mut daemon = Daemon {
             dir,
             child: None,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            files,
+            within: within.iter().map(|word| (*word).to_owned()).collect(),
         };
         fs::create_dir_all(daemon.path("units")).expect("units folder");
         fs::create_dir_all(daemon.path("scratch")).expect("work folder");
@@ -90,17 +104,7 @@ impl Daemon {
             .append(true)
             .open(self.path("daemon.stderr"))
             .expect("a log");
-        let mut command = match self.files {
-            None => wsup(),
-            Some(files) => {
-                let mut shell = Command::new("sh");
-                shell.env_remove("WSUP_CONTROL").env_remove("NOTIFY_SOCKET");
-                shell.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\""));
-                shell.arg(env!("CARGO_BIN_EXE_wsup"));
-                shell
-            }
-        };
-        let child = command
+        let child = wsup_in(&self.within)
             .arg("daemon")
             .arg("--units")
             .arg(self.path("units"))
@@ -241,6 +245,13 @@ impl Daemon {
     pub fn stop(&mut self) -> i32 {
         let child = self.child.take().expect("the daemon runs");
         signal(child.id(), "TERM");
+        self.await_end(child)
+    }
+
+    /// Waits for an end that was asked for in another way. Gives the exit code.
+    #[track_caller]
+    pub fn await_exit(&mut self) -> i32 {
+        let child = self.child.take().expect("the daemon runs");
         self.await_end(child)
     }
 
