@@ -91,6 +91,7 @@ impl Ledger {
         let code = match exit {
             Exit::Code(code) => Some(code),
             Exit::Signal(signal) => Some(128 + signal),
+            Exit::OomKilled => Some(128 + 9),
             Exit::Unknown => None,
         };
         let rule = self.spec.failure_policy.iter().find(|rule| {
@@ -228,8 +229,12 @@ impl Ledgers {
                     job.succeeded += 1;
                     job.done.extend(process.index);
                 }
-                Exit::Code(_) | Exit::Signal(_) | Exit::Unknown if asked => job.unsure = true,
-                Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => job.fail(*exit, process.index),
+                Exit::Code(_) | Exit::Signal(_) | Exit::OomKilled | Exit::Unknown if asked => {
+                    job.unsure = true;
+                }
+                Exit::Code(_) | Exit::Signal(_) | Exit::OomKilled | Exit::Unknown => {
+                    job.fail(*exit, process.index);
+                }
             }
         }
         for id in &news.refusals {
