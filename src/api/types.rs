@@ -135,18 +135,6 @@ pub struct Instance {
     pub data_dir: Option<PathBuf>,
 }
 
-/// A signal's name, such as `SIGKILL`; a number without a name becomes `SIGRTMIN+n` or `SIG<n>`.
-pub fn signal_name(number: i32) -> String {
-    /// glibc's first real-time signal for programs, as `core::signal` reads it.
-    const RT_MIN: i32 = 34;
-    match signal::name(number) {
-        Some(name) => name.to_owned(),
-        None if number == RT_MIN => "SIGRTMIN".to_owned(),
-        None if number > RT_MIN => format!("SIGRTMIN+{}", number - RT_MIN),
-        None => format!("SIG{number}"),
-    }
-}
-
 /// Where an instance's data is.
 fn data_path(dir: &DataDir, unit: &UnitKey, state_dir: &Path) -> PathBuf {
     match &dir.base {
@@ -160,8 +148,8 @@ impl Instance {
     pub fn new(view: &InstanceView, state_dir: &Path) -> Instance {
         let (exit_code, signal) = match view.last_exit {
             Some(Exit::Code(code)) => (Some(code), None),
-            Some(Exit::Signal(signal)) => (None, Some(signal_name(signal))),
-            Some(Exit::OomKilled) => (None, Some(signal_name(signal::KILL))),
+            Some(Exit::Signal(signal)) => (None, Some(signal::shown(signal))),
+            Some(Exit::OomKilled) => (None, Some(signal::shown(signal::KILL))),
             Some(Exit::Unknown) | None => (None, None),
         };
         let exit_reason = match view.last_exit {

@@ -41,9 +41,22 @@ pub const TERM: i32 = 15;
 /// SIGKILL's number.
 pub const KILL: i32 = 9;
 
+/// glibc's first real-time signal for programs.
+const RT_MIN: i32 = 34;
+
 /// The name of a signal, such as `SIGTERM`; `None` for real-time and unknown numbers.
 pub fn name(number: i32) -> Option<&'static str> {
     TABLE.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
+}
+
+/// A name for every number: `SIGKILL`, `SIGRTMIN+2`, and `SIG70` where there is no such signal.
+pub fn shown(number: i32) -> String {
+    match name(number) {
+        Some(name) => name.to_owned(),
+        None if number == RT_MIN => "SIGRTMIN".to_owned(),
+        None if number > RT_MIN => format!("SIGRTMIN+{}", number - RT_MIN),
+        None => format!("SIG{number}"),
+    }
 }
 
 /// Reads `SIGTERM`, `TERM`, `term`, `15` or `SIGRTMIN+3` (real-time signals count from 34, as
@@ -56,7 +69,7 @@ pub fn parse(text: &str) -> Option<i32> {
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
     if let Some(rest) = bare.strip_prefix("RTMIN") {
         let more = if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse::<i32>().ok()? };
-        return (0..=30).contains(&more).then(|| 34 + more);
+        return (0..=30).contains(&more).then(|| RT_MIN + more);
     }
     TABLE.iter().find(|(name, _)| name.get(3..) == Some(bare)).map(|(_, n)| *n)
 }

@@ -59,14 +59,7 @@ struct One {
 impl One {
     /// One that is being started, and that is as large as the ones before.
     fn awaited(capacity: usize) -> One {
-        One {
-            link: None,
-            waiting: Vec::new(),
-            capacity,
-            load: 0,
-            heard: None,
-            features: None,
-        }
+        One { link: None, waiting: Vec::new(), capacity, load: 0, heard: None, features: None }
     }
 
     fn tell(&mut self, command: Command) {
@@ -147,13 +140,12 @@ impl Holder {
     /// What the first runner says of itself, and how many there are; once after it has changed.
     pub(super) fn news(&mut self) -> Option<RunnerFacts> {
         let first = self.facts.get(&FIRST)?;
-        std::mem::take(&mut self.news)
-            .then(|| RunnerFacts {
-                runners: self.facts.len(),
-                cgroups: self.facts.values().flat_map(|one| one.cgroups.clone()).collect(),
-                pids: self.facts.values().flat_map(|one| one.pids.clone()).collect(),
-                ..first.clone()
-            })
+        std::mem::take(&mut self.news).then(|| RunnerFacts {
+            runners: self.facts.len(),
+            cgroups: self.facts.values().flat_map(|one| one.cgroups.clone()).collect(),
+            pids: self.facts.values().flat_map(|one| one.pids.clone()).collect(),
+            ..first.clone()
+        })
     }
 
     /// The runner that a start is given to: the first one with room, else another one.

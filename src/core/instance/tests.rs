@@ -129,9 +129,7 @@ fn inputs() -> Vec<Input<'static>> {
             }
         }
     }
-    for exit in
-        [Exit::Code(0), Exit::Code(1), Exit::Signal(9), Exit::OomKilled, Exit::Unknown]
-    {
+    for exit in [Exit::Code(0), Exit::Code(1), Exit::Signal(9), Exit::OomKilled, Exit::Unknown] {
         all.push(Input::Exited { exit, at: NOW.mono });
         all.push(Input::Exited { exit, at: Mono(0) });
     }
