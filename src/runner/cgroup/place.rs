@@ -7,6 +7,8 @@
 //! controllers to its children ("no internal processes", cgroups(7)). So the directory is:
 //! - our cgroup's parent, if systemd delegated that to our unit (`DelegateSubgroup=`, systemd 254)
 //!   or if we are in the leaf that an earlier runner made;
+//! - one that the service file names in `WSUP_CGROUP`, if systemd delegated our own cgroup to our
+//!   unit: older systemd puts the daemon into the unit's own cgroup;
 //! - otherwise our own cgroup. If only processes of wsup are in it (as in a container) they move
 //!   into a leaf below it once the first controller is needed. Not below a systemd unit: systemd
 //!   could not start the daemon again while instances live (it puts it into the unit's own cgroup,
@@ -54,7 +56,9 @@ impl Place {
             Some(parent) if is_delegated(parent) => (parent, false),
             Some(_) | None => (own.as_path(), !is_systemds(&own) && !is_delegated(&own)),
         };
-        Ok(Place { base: base.to_path_buf(), mount, may_move, v1: v1_controllers(&cgroup) })
+        let lent = if base == own && is_delegated(&own) { lent(&mount) } else { None };
+        let base = lent.unwrap_or_else(|| base.to_path_buf());
+        Ok(Place { base, mount, may_move, v1: v1_controllers(&cgroup) })
     }
 
     /// The directory.
@@ -110,7 +114,7 @@ impl Place {
             if !self.may_move {
                 return Err(text(
                     "the daemon itself is in it; set Delegate=yes and DelegateSubgroup=main in its \
-                     unit (systemd 254 or later)",
+                     unit (systemd 254 or later), or install wsup-instances.service beside it",
                 ));
             }
             make_room(dir).map_err(|why| text(&why))?;
@@ -118,6 +122,21 @@ impl Place {
         let file = dir.join("cgroup.subtree_control");
         write(&file, &format!("+{name}")).map_err(|error| text(&why(&error)))
     }
+}
+
+/// The cgroup that another unit holds for our instances. Systemd removes it while it is empty, so it
+/// is made if it is missing; if that cannot be done there is none.
+fn lent(mount: &Path) -> Option<PathBuf> {
+    let name = std::env::var_os("WSUP_CGROUP")?;
+    let below = Path::new(&name).strip_prefix("/").ok()?;
+    if below.components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        return None;
+    }
+    let dir = mount.join(below);
+    let made = fs::create_dir(&dir);
+    (made.is_ok() || dir.is_dir())
+        .then_some(dir)
+        .filter(|dir| members(dir).is_ok_and(|pids| pids.is_empty()))
 }
 
 /// Moves our own processes into a leaf, if there are no others.
