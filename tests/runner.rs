@@ -154,6 +154,27 @@ fn a_program_starts_exactly_as_planned() {
 }
 
 #[test]
+fn a_program_has_no_signal_ignored_or_blocked_whatever_the_runner_began_with() {
+    let status = "grep -E 'SigBlk|SigIgn' /proc/$$/status | cut -f2 | sort -u";
+    let switch = "env --ignore-signal --block-signal";
+    for with_cgroup in [true, false] {
+        let mut rig = match Rig::wrapped(switch, nix::unistd::geteuid().as_raw(), with_cgroup) {
+            Ok(rig) => rig,
+            Err(reason) => {
+                eprintln!("skipped: {reason}");
+                continue;
+            }
+        };
+        let own = fs::read_to_string(format!("/proc/{}/status", rig.runner_pid())).unwrap();
+        let ignored = own.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+        assert_ne!(u64::from_str_radix(ignored, 16).unwrap() & 0x7fff_fffe_0000_0000, 0, "{own}");
+        let id = rig.spawn(sh(status));
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        assert_eq!(rig.log("a"), "0000000000000000\n");
+    }
+}
+
+#[test]
 fn a_program_inherits_its_own_three_descriptors_only() {
     each_mode(|rig| {
         // Starts before it, so that the runner has pipes and pidfds to leak.

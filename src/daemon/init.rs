@@ -7,6 +7,7 @@
 //! When process 1 ends, the kernel kills everything else in the container. So a daemon that
 //! crashes is started again here, as a service manager would, and finds its instances running.
 
+use crate::runner::launch::hear_of_children;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -45,6 +46,7 @@ pub fn is_first() -> bool {
 /// # Errors
 /// The child cannot be started, or signals cannot be waited for.
 pub fn run() -> io::Result<u8> {
+    hear_of_children();
     let mut set = SigSet::empty();
     FORWARDED.iter().for_each(|signal| set.add(*signal));
     set.add(Signal::SIGCHLD);

@@ -87,6 +87,9 @@ pub(super) fn detach() -> io::Result<()> {
     sys::detach()?;
     nix::unistd::setsid()?;
     std::env::set_current_dir("/")?;
+    // Whatever whoever started us had ignored or blocked.
+    sys::default_signal(nix::libc::SIGCHLD);
+    nix::sys::signal::SigSet::empty().thread_set_mask()?;
     // A terminal, and whoever ends a whole session, must not take the instances' parent away. It
     // goes when its daemon says so, or when there is nothing to hold.
     let others = [nix::libc::SIGHUP, nix::libc::SIGINT, nix::libc::SIGQUIT, nix::libc::SIGTERM];

@@ -5,6 +5,7 @@
 
 use super::client::{Link, wait_readable};
 use super::protocol::SOCKET_NAME;
+use super::sys;
 use crate::os::socket;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read};
@@ -52,6 +53,12 @@ impl Launch {
             patience: START_PATIENCE,
         }
     }
+}
+
+/// Makes sure that we are told of our children's ends: a parent may have had SIGCHLD ignored, which
+/// is inherited. To be called before anything waits for a child.
+pub fn hear_of_children() {
+    sys::default_signal(nix::libc::SIGCHLD);
 }
 
 /// Connects to the runner of a runtime directory and greets it; starts one if there is none.
@@ -150,6 +157,7 @@ fn start(launch: &Launch, patience: Duration) -> io::Result<()> {
     if let Some(path) = &launch.journal {
         command.arg("--journal-socket").arg(path);
     }
+    hear_of_children();
     let mut child = command
         .current_dir("/")
         .stdin(Stdio::null())

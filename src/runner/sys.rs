@@ -370,6 +370,13 @@ pub(super) fn ignored_signals() -> u64 {
     set
 }
 
+/// Has a signal do again what it does by default. What is ignored is inherited, and with SIGCHLD
+/// ignored the kernel reaps children by itself, so that nobody hears how they ended.
+pub(super) fn default_signal(signal: i32) {
+    // SAFETY: SIG_DFL runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 /// Ignores a signal.
 pub(super) fn ignore_signal(signal: i32) {
     // SAFETY: SIG_IGN runs no code of ours.

@@ -20,6 +20,7 @@ use super::start::{Life, Output, Part, Start, cgroup_name};
 use super::sys::{self, Wait};
 use crate::core::event::Exit;
 use crate::core::id::{InstanceId, UnitKey};
+use crate::core::spec::Resources;
 use crate::os::clock;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,6 +254,9 @@ impl Hold {
         plan: &SpawnPlan,
         group: Option<&cgroup::Group>,
     ) -> Result<Vec<Missing>, String> {
+        if plan.resources == Resources::default() {
+            return Ok(Vec::new());
+        }
         match (self.cgroups.as_mut(), group, &self.mode) {
             (Some(cgroups), Some(group), _) => cgroups.limit(group, &plan.resources),
             (_, _, TreeMode::ProcessGroups { reason }) => {
