@@ -183,6 +183,8 @@ fn plan(dir: &Path, number: usize, bytes: usize) -> SpawnPlan {
         oom_score_adj: None,
         cpu_affinity: None,
         rlimits: Vec::new(),
+        resources: wsup::core::spec::Resources::default(),
+        sandbox: None,
         log: LogPlan::File {
             path: path_of(dir, number).into(),
             max_size: FILE_MAX,

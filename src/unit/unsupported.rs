@@ -27,10 +27,6 @@ fn not_empty(node: &Node) -> bool {
     }
 }
 
-fn is_true(node: &Node) -> bool {
-    node.as_bool() == Some(true)
-}
-
 /// What units are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {

@@ -59,8 +59,7 @@ done
 cat > "$root/init" << END
 #!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev; mount -t cgroup2 cgroup2 /sys/fs/cgroup
-# The first root of all cannot be left behind by a mount namespace's move of it; a tmpfs can.
-mount -t tmpfs tmpfs /tmp; chmod 1777 /tmp
+chmod 1777 /tmp /var/tmp
 export PATH=/usr/bin:/bin HOME=/
 cat /proc/version; cat /sys/fs/cgroup/cgroup.controllers
 cd /tmp
