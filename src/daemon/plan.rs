@@ -121,10 +121,8 @@ impl Planner {
 /// a spec out of an old store must not be run as if it were done.
 fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
     let template = &*spawn.template;
-    let parts = [
-        ("[[ports]]", !template.ports.is_empty()),
-        ("[[sockets]]", !spawn.sockets.is_empty()),
-    ];
+    let parts =
+        [("[[ports]]", !template.ports.is_empty()), ("[[sockets]]", !spawn.sockets.is_empty())];
     match parts.iter().find(|(_, used)| *used) {
         Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),
         None => Ok(()),
