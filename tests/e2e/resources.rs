@@ -1,8 +1,10 @@
 //! `[resources]`, `[sandbox]` and `ctl top` through the whole program.
 
-use crate::support::{Daemon, texts};
+use crate::support::{Daemon, texts, wsup};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 fn unit(memory: &str) -> String {
     format!(
@@ -100,6 +102,23 @@ fn top_measures_units_and_instances() {
     assert_eq!(heads, ["NAME", "CPU", "MEMORY", "TASKS", "READ/S", "WRITE/S", "FROM"]);
     assert_eq!(table.lines().count(), 6, "{table}");
     assert_eq!(daemon.ctl(&["top", "nobody"]).code, 3);
+    // Again and again, for as long as somebody reads.
+    let mut watch = wsup()
+        .args(["ctl", "--socket"])
+        .arg(daemon.path("run/wsup.sock"))
+        .args(["top", "busy", "-w", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut total = || -> f64 {
+        let one: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        one["instances"][0]["cpu_seconds"].as_f64().unwrap()
+    };
+    let (first, second) = (total(), total());
+    assert!(second > first, "{first} {second}");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
     daemon.ctl_ok(&["stop", "busy"]);
     daemon.ctl_ok(&["wait", "busy", "--for", "stopped", "--timeout", "60s"]);
     assert_eq!(daemon.ctl_ok(&["top", "busy"]), "Nothing runs.\n");

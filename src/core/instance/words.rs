@@ -33,3 +33,28 @@ pub(super) fn exit_note(exit: Exit, step: Option<usize>) -> Note {
         Exit::Unknown => note,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_has_the_fields_that_tell_it_apart() {
+        let rows = [
+            (Exit::Code(3), None, "ended with exit code 3", "exit_code Int(3)"),
+            (Exit::Signal(9), None, "ended with SIGKILL", "signal Text(\"SIGKILL\")"),
+            (
+                Exit::OomKilled,
+                Some(1),
+                "init step 2 ended with SIGKILL, out of memory (OOMKilled)",
+                "exit_reason Text(\"OOMKilled\"), signal Text(\"SIGKILL\")",
+            ),
+            (Exit::Unknown, None, "ended with an unknown exit status", ""),
+        ];
+        for (exit, step, message, fields) in rows {
+            let note = exit_note(exit, step);
+            let shown: Vec<_> = note.fields.iter().map(|(k, v)| format!("{k} {v:?}")).collect();
+            assert_eq!((note.message.as_str(), shown.join(", ").as_str()), (message, fields));
+        }
+    }
+}
