@@ -364,6 +364,9 @@ impl Runner {
     }
 
     fn timeout(&self) -> EpollTimeout {
+        if self.hold.must_sweep() {
+            return EpollTimeout::ZERO;
+        }
         let Some(at) = [self.lonely_at, self.will, self.parting_at].into_iter().flatten().min()
         else {
             return EpollTimeout::NONE;

@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// How long what a dead runner left behind may take to die.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// So many looks in a row must find nothing of a dead runner.
+const CLEAN_ENOUGH: u32 = 3;
+
 /// The variables that tell instances apart.
 const MARKS: [&[u8]; 3] = [b"WSUP_KIND=", b"WSUP_UNIT=", b"WSUP_INSTANCE="];
 
@@ -120,6 +123,8 @@ pub(super) fn clear_leftovers(runtime_dir: &Path) -> Result<(), String> {
         next = own.insert(process.parent).then_some(process.parent);
     }
     let deadline = Instant::now() + LEFTOVER_PATIENCE;
+    // What forks and ends while the table is read can be missed once.
+    let mut clean = 0;
     loop {
         let left: Vec<Process> = table()
             .map_err(failed)?
@@ -133,7 +138,8 @@ pub(super) fn clear_leftovers(runtime_dir: &Path) -> Result<(), String> {
                 ends.push(pidfd);
             }
         }
-        if ends.is_empty() {
+        clean = if ends.is_empty() { clean + 1 } else { 0 };
+        if clean == CLEAN_ENOUGH {
             return Ok(());
         }
         for end in &ends {

@@ -10,10 +10,19 @@ use nix::libc::SIGKILL;
 use nix::sys::epoll::Epoll;
 use std::io;
 
+/// How often in one turn the list of children is read again because something on it had ended.
+/// Commands must not wait for what dies faster than that: the next turn goes on.
+const SWEEP_ROUNDS: u32 = 64;
+
 impl Hold {
     /// A child has ended that is no main process, or may have.
     pub(in crate::runner) fn child_ended(&mut self) {
         self.sweep = true;
+    }
+
+    /// Whether [`Hold::sweep_orphans`] has more to do.
+    pub(in crate::runner) fn must_sweep(&self) -> bool {
+        self.sweep
     }
 
     /// Reaps adopted orphans, and ends the starts of which nothing lives. To be called once a
@@ -22,14 +31,15 @@ impl Hold {
         if !std::mem::take(&mut self.sweep) {
             return;
         }
-        let adopted = match self.adopted() {
+        let (adopted, settled) = match self.adopted() {
             Ok(adopted) => adopted,
             Err(error) => return self.give_up(epoll, &error),
         };
+        self.sweep = !settled;
         let unowned = self.unowned(&adopted);
         let keys: Vec<u64> = self.ending.iter().copied().collect();
         for key in keys {
-            self.sweep_one(epoll, key, &adopted, &unowned);
+            self.sweep_one(epoll, key, &adopted, &unowned, settled);
         }
         // Once nothing is held, all that is left is what nothing told the owner of.
         self.strays = self.starts.is_empty() && !adopted.is_empty();
@@ -40,16 +50,29 @@ impl Hold {
         }
     }
 
-    /// All living children that are no main processes.
-    fn adopted(&self) -> io::Result<Vec<Process>> {
-        let children = orphans::children()?;
-        Ok(children
-            .into_iter()
-            .filter(|pid| !self.mains.contains(pid))
-            // Reaped at once if it has ended.
-            .filter(|pid| matches!(sys::wait(Wait::Pid(*pid)), Ok(None)))
-            .filter_map(orphans::process)
-            .collect())
+    /// All living children that are no main processes, and whether that is all of them.
+    ///
+    /// One that ended after the list was read has left its own children to us, which are not in the
+    /// list: so it is read again until nothing on it has ended. Then whatever lives has an ancestor
+    /// on it, for only we take anything off the kernel's list, by reaping.
+    fn adopted(&self) -> io::Result<(Vec<Process>, bool)> {
+        let mut living = Vec::new();
+        for _ in 0..SWEEP_ROUNDS {
+            let mut ended = false;
+            living.clear();
+            for pid in orphans::children()?.into_iter().filter(|pid| !self.mains.contains(pid)) {
+                match sys::wait(Wait::Pid(pid)) {
+                    Ok(None) => living.extend(orphans::process(pid)),
+                    Ok(Some(_)) => ended = true,
+                    // Not a child any more.
+                    Err(_) => {}
+                }
+            }
+            if !ended {
+                return Ok((living, true));
+            }
+        }
+        Ok((living, false))
     }
 
     /// Orphans that have thrown away everything that tells whose they are. While some start's main
@@ -64,7 +87,14 @@ impl Hold {
         adopted.iter().filter(|orphan| !owned(orphan)).map(|orphan| orphan.pid).collect()
     }
 
-    fn sweep_one(&mut self, epoll: &Epoll, key: u64, adopted: &[Process], unowned: &[i32]) {
+    fn sweep_one(
+        &mut self,
+        epoll: &Epoll,
+        key: u64,
+        adopted: &[Process],
+        unowned: &[i32],
+        settled: bool,
+    ) {
         let Some(start) = self.starts.get_mut(&key) else { return };
         let mut roots: Vec<i32> = adopted
             .iter()
@@ -73,7 +103,9 @@ impl Hold {
             .collect();
         roots.extend(unowned);
         if roots.is_empty() {
-            self.finish(epoll, key);
+            if settled {
+                self.finish(epoll, key);
+            }
             return;
         }
         let must_kill = start.must_kill();
