@@ -48,17 +48,38 @@ pub(super) fn marks<'a>(envp: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Whether an orphan belongs to the start whose main process had this number and these marks.
-pub(super) fn belongs(orphan: &Process, main: i32, marks: &[Vec<u8>]) -> bool {
-    if orphan.session == main || orphan.group == main {
-        return true;
+/// A process that we have adopted, and what tells whose it is: looked at once, as it changes.
+#[derive(Clone, Debug)]
+pub(super) struct Orphan {
+    pub(super) process: Process,
+    /// Of its environment; not looked at where session or group say it.
+    marks: Vec<Vec<u8>>,
+    /// It is between two programs (in execve), or has just ended: it has no memory that could tell.
+    pub(super) blank: bool,
+}
+
+impl Orphan {
+    /// Looks at a child of ours; `None`: it is gone. `led`: whether a number is that of a main
+    /// process that we hold.
+    pub(super) fn look(pid: i32, led: impl Fn(i32) -> bool) -> Option<Orphan> {
+        let process = process(pid)?;
+        let (mut found, mut blank) = (Vec::new(), false);
+        if !led(process.session) && !led(process.group) {
+            // Not readable: somebody else's by now.
+            let environ = fs::read(format!("/proc/{pid}/environ"));
+            blank = environ.as_ref().is_ok_and(Vec::is_empty)
+                && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty());
+            found = marks(environ.unwrap_or_default().split(|b| *b == 0));
+        }
+        Some(Orphan { process, marks: found, blank })
     }
-    if marks.is_empty() {
-        return false;
+
+    /// Whether it belongs to the start whose main process had this number and these marks.
+    pub(super) fn belongs(&self, main: i32, marks: &[Vec<u8>]) -> bool {
+        self.process.session == main
+            || self.process.group == main
+            || (!marks.is_empty() && marks.iter().all(|mark| self.marks.contains(mark)))
     }
-    // Not readable: somebody else's by now, or gone.
-    let Ok(environ) = fs::read(format!("/proc/{}/environ", orphan.pid)) else { return false };
-    marks.iter().all(|mark| environ.split(|b| *b == 0).any(|entry| entry == mark))
 }
 
 /// Our children, dead or alive.

@@ -63,6 +63,8 @@ pub(super) struct Hold {
     ending: BTreeSet<u64>,
     /// Orphans are to be looked at before the loop waits again.
     sweep: bool,
+    /// For how many turns in a row some orphan could not be told from others.
+    blank_turns: u32,
     /// The numbers of all main processes, without cgroups.
     mains: BTreeSet<i32>,
     /// When last looked at, orphans lived of which nothing tells whose they are.
@@ -103,6 +105,7 @@ impl Hold {
             ids: BTreeMap::new(),
             ending: BTreeSet::new(),
             sweep: false,
+            blank_turns: 0,
             mains: BTreeSet::new(),
             strays: false,
             next_key: first_key,

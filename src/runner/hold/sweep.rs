@@ -5,7 +5,7 @@
 //! orphans at once.
 
 use super::{Hold, Life, Wait, sys};
-use crate::runner::orphans::{self, Process};
+use crate::runner::orphans::{self, Orphan};
 use nix::libc::SIGKILL;
 use nix::sys::epoll::Epoll;
 use std::io;
@@ -13,6 +13,10 @@ use std::io;
 /// How often in one turn the list of children is read again because something on it had ended.
 /// Commands must not wait for what dies faster than that: the next turn goes on.
 const SWEEP_ROUNDS: u32 = 64;
+
+/// So many turns in a row are waited for processes without memory. It takes them microseconds to
+/// have some again or to end; one that makes itself look so must not keep the runner busy.
+const BLANK_TURNS: u32 = 1_000;
 
 impl Hold {
     /// A child has ended that is no main process, or may have.
@@ -35,6 +39,10 @@ impl Hold {
             Ok(adopted) => adopted,
             Err(error) => return self.give_up(epoll, &error),
         };
+        // Whose a process is that has no memory cannot be told before it has some again or ends.
+        let blank = adopted.iter().any(|orphan| orphan.blank);
+        self.blank_turns = if blank { self.blank_turns.saturating_add(1) } else { 0 };
+        let settled = settled && (!blank || self.blank_turns > BLANK_TURNS);
         self.sweep = !settled;
         let unowned = self.unowned(&adopted);
         let keys: Vec<u64> = self.ending.iter().copied().collect();
@@ -44,7 +52,7 @@ impl Hold {
         // Once nothing is held, all that is left is what nothing told the owner of.
         self.strays = self.starts.is_empty() && !adopted.is_empty();
         if self.strays {
-            let roots: Vec<i32> = adopted.iter().map(|orphan| orphan.pid).collect();
+            let roots: Vec<i32> = adopted.iter().map(|orphan| orphan.process.pid).collect();
             // Where /proc fails now, the next end of a child brings us here again.
             let _killed = orphans::signal_trees(&roots, SIGKILL, &self.mains);
         }
@@ -54,15 +62,17 @@ impl Hold {
     ///
     /// One that ended after the list was read has left its own children to us, which are not in the
     /// list: so it is read again until nothing on it has ended. Then whatever lives has an ancestor
-    /// on it, for only we take anything off the kernel's list, by reaping.
-    fn adopted(&self) -> io::Result<(Vec<Process>, bool)> {
+    /// on it, for only we take anything off the kernel's list, by reaping. Each is looked at before
+    /// it is asked whether it lives: what was seen was a living process's.
+    fn adopted(&self) -> io::Result<(Vec<Orphan>, bool)> {
         let mut living = Vec::new();
         for _ in 0..SWEEP_ROUNDS {
             let mut ended = false;
             living.clear();
             for pid in orphans::children()?.into_iter().filter(|pid| !self.mains.contains(pid)) {
+                let orphan = Orphan::look(pid, |number| self.mains.contains(&number));
                 match sys::wait(Wait::Pid(pid)) {
-                    Ok(None) => living.extend(orphans::process(pid)),
+                    Ok(None) => living.extend(orphan),
                     Ok(Some(_)) => ended = true,
                     // Not a child any more.
                     Err(_) => {}
@@ -77,29 +87,29 @@ impl Hold {
 
     /// Orphans that have thrown away everything that tells whose they are. While some start's main
     /// process lives they may be that one's; if none does, they go with those that are ending.
-    fn unowned(&self, adopted: &[Process]) -> Vec<i32> {
+    fn unowned(&self, adopted: &[Orphan]) -> Vec<i32> {
         if adopted.is_empty() || self.ending.len() < self.starts.len() {
             return Vec::new();
         }
-        let owned = |orphan: &&Process| {
-            self.starts.values().any(|s| orphans::belongs(orphan, s.pid, &s.marks))
+        let owned = |orphan: &&Orphan| {
+            self.starts.values().any(|start| orphan.belongs(start.pid, &start.marks))
         };
-        adopted.iter().filter(|orphan| !owned(orphan)).map(|orphan| orphan.pid).collect()
+        adopted.iter().filter(|orphan| !owned(orphan)).map(|orphan| orphan.process.pid).collect()
     }
 
     fn sweep_one(
         &mut self,
         epoll: &Epoll,
         key: u64,
-        adopted: &[Process],
+        adopted: &[Orphan],
         unowned: &[i32],
         settled: bool,
     ) {
         let Some(start) = self.starts.get_mut(&key) else { return };
         let mut roots: Vec<i32> = adopted
             .iter()
-            .filter(|orphan| orphans::belongs(orphan, start.pid, &start.marks))
-            .map(|orphan| orphan.pid)
+            .filter(|orphan| orphan.belongs(start.pid, &start.marks))
+            .map(|orphan| orphan.process.pid)
             .collect();
         roots.extend(unowned);
         if roots.is_empty() {
