@@ -2,6 +2,7 @@
 //! what a new daemon makes of what it finds.
 
 mod finite;
+mod plain;
 
 use super::action::Action;
 use super::event::{Event, Exit, Found, Living, UnitsRead};
@@ -17,6 +18,7 @@ use super::*;
 use std::collections::BTreeMap;
 
 mod rollout;
+mod whole;
 
 struct Utc;
 

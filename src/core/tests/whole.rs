@@ -1,0 +1,106 @@
+//! What the core does as a whole, beside its controllers: the end of the daemon, who is told of
+//! whom, what is asked for beside processes.
+
+use super::*;
+use crate::core::spec::{DaemonSetSpec, DaemonStrategy, Nodes};
+use crate::core::view::KindView;
+
+/// Everything that the core asks for at the present instant, with no machine to carry it out.
+fn asked(core: &mut Core, event: Event) -> Vec<Action> {
+    core.handle(now(0), event);
+    core.settle(now(0));
+    std::iter::from_fn(|| core.poll_action()).collect()
+}
+
+fn complete(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::ShutdownComplete)).count()
+}
+
+/// The daemon may go when the last process has ended, once, and not before.
+#[test]
+fn the_end_is_complete_with_the_last_process() {
+    let mut core = Core::new(Bench::config(7));
+    let units = UnitsRead { valid: vec![deployment("api", 1)], ..UnitsRead::default() };
+    let actions = asked(&mut core, Event::Units(units));
+    let id = actions.iter().find_map(|action| match action {
+        Action::Spawn(spawn) => Some(spawn.id),
+        _ => None,
+    });
+    let id = id.unwrap();
+    asked(&mut core, Event::Spawned { id, pid: 1 });
+    let actions = asked(&mut core, Event::Shutdown);
+    assert!(actions.iter().any(|action| matches!(action, Action::Terminate { .. })));
+    assert_eq!(complete(&actions), 0, "its process lives");
+    let ended = Event::Exited { id, exit: Exit::Signal(15), at: now(0).mono };
+    assert_eq!(complete(&asked(&mut core, ended)), 1);
+    assert_eq!(complete(&asked(&mut core, Event::Tick)), 0, "said once");
+    let mut idle = Core::new(Bench::config(7));
+    assert_eq!(complete(&asked(&mut idle, Event::Shutdown)), 1, "nothing to wait for");
+}
+
+/// A daemonset's nodes are asked for, again when it wants others, and no more when it is gone.
+#[test]
+fn nodes_are_watched_as_long_as_somebody_counts_them() {
+    let agent = |nodes: Nodes| {
+        let spec = DaemonSetSpec {
+            nodes,
+            min_ready: Millis::ZERO,
+            revision_history_limit: 10,
+            strategy: DaemonStrategy::OnDelete,
+            paused: false,
+        };
+        let key = key(Kind::DaemonSet, "agent");
+        unit(key, RestartPolicy::Always, WorkloadSpec::DaemonSet(spec))
+    };
+    let mut core = Core::new(Bench::config(7));
+    let mut watched = |valid: Vec<UnitSpec>| -> Vec<Option<Nodes>> {
+        let read = UnitsRead { valid, ..UnitsRead::default() };
+        asked(&mut core, Event::Units(read))
+            .into_iter()
+            .filter_map(|action| match action {
+                Action::WatchNodes { nodes, .. } => Some(nodes),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(watched(vec![agent(Nodes::Cpus)]), [Some(Nodes::Cpus)]);
+    assert_eq!(watched(vec![agent(Nodes::Cpus)]), [], "nothing new");
+    assert_eq!(watched(vec![agent(Nodes::Numa)]), [Some(Nodes::Numa)]);
+    assert_eq!(watched(Vec::new()), [None]);
+}
+
+/// A cronjob shows which of its jobs run, and stops showing one that has ended.
+#[test]
+fn a_cronjob_knows_its_running_jobs() {
+    let mut bench = Bench::new();
+    bench.apply(vec![cronjob("tick", "* * * * *")]);
+    bench.pass(90);
+    let active = |bench: &Bench| match bench.core.unit(&key(Kind::CronJob, "tick")).unwrap().kind {
+        KindView::CronJob(view) => view.active,
+        KindView::Service | KindView::Job(_) => panic!("a cronjob"),
+    };
+    let running = active(&bench);
+    assert!(!running.is_empty(), "its slot has come");
+    let first = running[0].clone();
+    let instance = bench.names_of(&key(Kind::Job, &first))[0].clone();
+    bench.end(&instance, Exit::Code(0));
+    assert!(!active(&bench).contains(&first), "it has ended");
+}
+
+/// Before its program ran for the first time an instance is Pending to its controller; while it is
+/// started again it is Running (Kubernetes: a container that waits for its restart).
+#[test]
+fn a_restart_is_no_first_start() {
+    let mut core = Core::new(Bench::config(7));
+    let units = UnitsRead { valid: vec![deployment("api", 1)], ..UnitsRead::default() };
+    asked(&mut core, Event::Units(units));
+    let phase = |core: &Core| core.instances.values().next().unwrap().phase();
+    assert_eq!(phase(&core), crate::core::workload::Phase::Pending);
+    let id = core.instances.values().next().unwrap().id();
+    asked(&mut core, Event::Spawned { id, pid: 1 });
+    assert_eq!(phase(&core), crate::core::workload::Phase::Running);
+    asked(&mut core, Event::Exited { id, exit: Exit::Code(1), at: now(0).mono });
+    let again = core.instances.values().next().unwrap();
+    assert!(matches!(again.state, crate::core::instance::State::Starting { .. }));
+    assert_eq!(phase(&core), crate::core::workload::Phase::Running);
+}
