@@ -100,12 +100,17 @@ impl Invariant for Surge {
                     .is_some_and(|unit| unit.rolled_out && unit.counts.current <= within);
                 if done {
                     fleet.bound = within;
-                    // Old processes that were asked to end may still be there.
+                    // Old processes that were asked to end may still be there, and a start that
+                    // was asked for may still be on its way to the runner.
                     let mut templates = facts
                         .believed_of(turn.machine, key)
                         .map(|process| template(facts, process));
                     let first = templates.next();
-                    fleet.mixed = templates.any(|other| Some(other) != first);
+                    let views = turn.core.instances_of(key);
+                    let mut revisions = views.iter().map(|view| view.revision);
+                    let revision = revisions.next();
+                    fleet.mixed = templates.any(|other| Some(other) != first)
+                        || revisions.any(|other| Some(other) != revision);
                 }
             }
         }
