@@ -3,13 +3,15 @@
 //!
 //! Kubernetes semantics, section 6: wanted active, back-off limit, per-index limit, failure and
 //! success policy. Silent between the wish for another run and its first start; about failures once
-//! their number cannot be told from outside.
+//! their number cannot be told from outside; about starts of a turn in which the job's file changed
+//! too, since they may have been decided under what it said before.
 
 use super::facts::Facts;
 use super::ledger::Ledger;
 use super::{Invariant, Turn, Verdict, count};
 use crate::core::action::{Action, Spawn};
-use crate::core::id::Kind;
+use crate::core::id::{Kind, UnitKey};
+use crate::core::report::Reason;
 use crate::core::spec::RestartPolicy;
 use std::collections::BTreeSet;
 
@@ -26,6 +28,9 @@ impl Invariant for JobRuns {
             let Some(job) = facts.jobs.get(&spawn.unit).filter(|job| !job.renewed) else {
                 continue;
             };
+            if changed_in(turn, &spawn.unit) {
+                continue;
+            }
             let first = turn.news.created.contains(&spawn.id.slot);
             let index = facts.places.get(&spawn.id.slot).and_then(|place| place.index);
             starts(job, spawn, index, first)?;
@@ -35,6 +40,16 @@ impl Invariant for JobRuns {
         }
         Ok(())
     }
+}
+
+/// Whether a unit's file was found changed in this turn.
+fn changed_in(turn: &Turn<'_>, unit: &UnitKey) -> bool {
+    turn.effects.iter().any(|action| match action {
+        Action::Report(report) => {
+            report.reason == Reason::UnitApplied && report.unit.as_ref() == Some(unit)
+        }
+        _ => false,
+    })
 }
 
 fn starts(job: &Ledger, spawn: &Spawn, index: Option<u32>, first: bool) -> Verdict {
