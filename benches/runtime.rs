@@ -229,8 +229,11 @@ fn row_jobs(table: &mut Table, rig: &mut Rig) {
             });
         }
         let run = rig.daemon(&[("lines".to_owned(), unit)]);
-        // The daemon may not listen yet.
-        while !run.path("run/wsup.sock").exists() {
+        // The daemon may not listen yet; after ten seconds `ctl` says what is the matter.
+        for _ in 0..1_000 {
+            if run.path("run/wsup.sock").exists() {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
         run.ctl(&["wait", "job/lines", "--for", "complete", "--timeout", "10m"]);
