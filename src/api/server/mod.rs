@@ -4,6 +4,7 @@
 //! daemon goes. Must not hold state of its own: each answer is read through the door.
 
 mod act;
+mod body;
 mod error;
 mod facts;
 mod follow;
@@ -18,8 +19,8 @@ pub use act::requests;
 
 use crate::api::door::{Door, Peer};
 use crate::api::types::{ApiError, Daemon, ErrorCode};
+use axum::extract::State;
 use axum::extract::connect_info::Connected;
-use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
@@ -31,8 +32,6 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
-/// The largest body of a request: the longest is a list of targets.
-const BODY_MAX: usize = 256 * 1024;
 /// How long clients may take to read their last answer once the daemon goes.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -147,7 +146,7 @@ fn router(api: Api) -> Router {
         .route("/v1/apply", post(act::apply))
         .route("/v1/actions", post(act::actions))
         .fallback(error::no_route)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(axum::middleware::from_fn(body::whole))
         .with_state(api)
 }
 
