@@ -113,7 +113,7 @@ impl Core {
     pub(super) fn add_unit(&mut self, now: Now, spec: UnitSpec) {
         let key = spec.key.clone();
         self.watch_nodes(&spec);
-        self.units.insert(key.clone(), Unit::new(spec, now.wall));
+        self.units.insert(key.clone(), Box::new(Unit::new(spec, now.wall)));
         self.report(now, Some(&key), None, Note::normal(Reason::UnitApplied, "created"));
         self.dirty.insert(key);
     }

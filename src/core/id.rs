@@ -3,9 +3,8 @@
 //! Responsible for validity of names. Must not know files, sockets or processes.
 
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
+use smol_str::SmolStr;
 use std::fmt;
-use std::sync::Arc;
 
 /// The longest name of a unit: a DNS label (RFC 1123).
 pub const NAME_MAX: usize = 63;
@@ -112,18 +111,11 @@ pub fn check_label(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// So many of a name's first bytes stand beside the pointer to it.
-const HEAD: usize = 16;
-
-/// The name of a unit: a DNS label. Cheap to clone.
-#[derive(Clone, Serialize, Deserialize)]
+/// The name of a unit: a DNS label. Cheap to clone, and a short one (of up to 23 bytes) is no memory
+/// elsewhere: maps of units are searched for each event.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct UnitName {
-    /// The first bytes of the text, then zeroes. Maps of units are searched for each event: nearly
-    /// every comparison ends here, without a look at memory elsewhere.
-    head: [u8; HEAD],
-    text: Arc<str>,
-}
+pub struct UnitName(SmolStr);
 
 impl UnitName {
     /// Checks and wraps a name.
@@ -132,62 +124,24 @@ impl UnitName {
     /// The first rule of a DNS label that the text breaks.
     pub fn new(text: &str) -> Result<Self, NameError> {
         check_label(text)?;
-        let mut head = [0; HEAD];
-        for (to, from) in head.iter_mut().zip(text.bytes()) {
-            *to = from;
-        }
-        Ok(UnitName { head, text: Arc::from(text) })
+        Ok(UnitName(SmolStr::new(text)))
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.0.as_str()
     }
 }
 
 impl fmt::Debug for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("UnitName").field(&self.text).finish()
-    }
-}
-
-impl Ord for UnitName {
-    /// As the texts are ordered: no name has a zero byte.
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.head.cmp(&other.head).then_with(|| {
-            let short = self.text.len() <= HEAD && other.text.len() <= HEAD;
-            if short || Arc::ptr_eq(&self.text, &other.text) {
-                Ordering::Equal
-            } else {
-                self.text.cmp(&other.text)
-            }
-        })
-    }
-}
-
-impl PartialOrd for UnitName {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for UnitName {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for UnitName {}
-
-impl std::hash::Hash for UnitName {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
+        f.debug_tuple("UnitName").field(&self.0).finish()
     }
 }
 
 impl fmt::Display for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
+        f.pad(&self.0)
     }
 }
 
@@ -200,7 +154,7 @@ impl TryFrom<String> for UnitName {
 
 impl From<UnitName> for String {
     fn from(name: UnitName) -> String {
-        name.text.to_string()
+        name.0.into()
     }
 }
 

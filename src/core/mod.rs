@@ -37,7 +37,7 @@ pub mod workload;
 use action::Action;
 use event::Event;
 use id::{InstanceId, UnitKey, UnitName};
-use instance::{Input, Instance};
+use instance::{Effect, Input, Instance};
 use managed::{Buried, Unit};
 use report::{Field, Reason, Report, Severity};
 use request::Answer;
@@ -47,6 +47,9 @@ use std::sync::Arc;
 use time::{Mono, Now};
 use timers::{Timer, Timers};
 use workload::Note;
+
+/// Room for so many actions is kept from one turn to the next: more than nearly any turn has.
+const ACTIONS_KEPT: usize = 64;
 
 /// What the core is told once, at its start.
 #[derive(Clone)]
@@ -65,9 +68,10 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Core {
     config: Config,
-    /// Everything by identity. Ordered maps, so that the same inputs give the same outputs.
-    units: BTreeMap<UnitKey, Unit>,
-    instances: BTreeMap<u64, Instance>,
+    /// Everything by identity. Ordered maps, so that the same inputs give the same outputs. Values are
+    /// boxed, so that the maps themselves stay small enough for the processor's caches.
+    units: BTreeMap<UnitKey, Box<Unit>>,
+    instances: BTreeMap<u64, Box<Instance>>,
     /// Instances by name, for operators; two units of different kinds may use one name.
     names: BTreeMap<String, BTreeSet<u64>>,
     /// Units that are gone while their file is still there.
@@ -80,6 +84,8 @@ pub struct Core {
     changed: BTreeSet<u64>,
     timers: Timers,
     actions: VecDeque<Action>,
+    /// Room for the effects of one step, empty between steps.
+    effects: Vec<Effect>,
     /// State of the generator of names (splitmix64).
     random: u64,
     /// Counts the daemon's lives: the high half of slots.
@@ -114,6 +120,7 @@ impl Core {
             changed: BTreeSet::new(),
             timers: Timers::default(),
             actions: VecDeque::new(),
+            effects: Vec::new(),
             epoch: 1,
             next_slot: 0,
             version: 0,
@@ -163,7 +170,14 @@ impl Core {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // The next turn begins at the same place again, which is in the processor's caches, and
+            // not behind what the last great turn needed.
+            self.actions.clear();
+            self.actions.shrink_to(ACTIONS_KEPT);
+        }
+        action
     }
 
     /// When to send [`Event::Tick`].

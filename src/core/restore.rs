@@ -25,8 +25,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Most records are no longer than so many bytes: room that is made at once need not grow.
-const RECORD_USUAL: usize = 2 << 10;
+/// Most records are no longer than so many bytes: room that is made at once need not grow. Not more,
+/// for up to here the C library's allocator gives the memory that was used last, which is in the
+/// processor's caches.
+const RECORD_USUAL: usize = 1 << 10;
 const META_KEY: &str = "meta";
 const UNIT_PREFIX: &str = "unit/";
 const STATUS_PREFIX: &str = "status/";
@@ -47,9 +49,10 @@ pub(super) struct StoredStatus {
     pub(super) conditions: Vec<Condition>,
 }
 
-/// What is remembered of an instance. Its template is found by its unit and set.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StoredInstance {
+/// What is remembered of an instance, as [`Instance`] writes it. Its template is found by its unit and
+/// set.
+#[derive(Debug, Deserialize)]
+struct StoredInstance {
     slot: u64,
     name: String,
     unit: UnitKey,
@@ -68,26 +71,6 @@ pub(super) struct StoredInstance {
 }
 
 impl StoredInstance {
-    pub(super) fn of(instance: &Instance) -> StoredInstance {
-        StoredInstance {
-            slot: instance.slot,
-            name: instance.name.clone(),
-            unit: instance.unit.clone(),
-            set: instance.set,
-            identity: instance.identity.clone(),
-            created: instance.created,
-            generation: instance.generation,
-            restarts: instance.restarts,
-            streak: instance.streak.clone(),
-            last_end: instance.last_end,
-            last_failure: instance.last_failure.clone(),
-            initialised: instance.initialised,
-            leaving: instance.leaving,
-            held: instance.held,
-            state: instance.state.clone(),
-        }
-    }
-
     fn into_instance(self, template: Arc<super::spec::InstanceTemplate>) -> Instance {
         Instance {
             slot: self.slot,
@@ -185,7 +168,7 @@ impl Core {
         let Some(kept) = self.decode::<Remembered>(now, record) else { return };
         let mut unit = Unit::from_kept(kept);
         unit.stored = Some(Box::new(unit.kept.clone()));
-        self.units.insert(unit.kept.file.key.clone(), unit);
+        self.units.insert(unit.kept.file.key.clone(), Box::new(unit));
     }
 
     fn restore_status(&mut self, now: Now, record: &Record) {
@@ -230,7 +213,7 @@ impl Core {
         unit.instances.insert(instance.observed());
         self.names.entry(instance.name.clone()).or_default().insert(slot);
         self.timers.shift(Timer::Instance(slot), None, instance.deadline());
-        self.instances.insert(slot, instance);
+        self.instances.insert(slot, Box::new(instance));
     }
 
     /// Compares what is remembered with what the runner holds. Returns how many processes live.

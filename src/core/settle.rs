@@ -276,7 +276,7 @@ impl Core {
         unit.instances.insert(instance.observed());
         self.next_slot = self.next_slot.wrapping_add(1);
         self.names.entry(name.clone()).or_default().insert(slot);
-        self.instances.insert(slot, instance);
+        self.instances.insert(slot, Box::new(instance));
         self.report(now, Some(key), Some(&name), Note::normal(Reason::InstanceCreated, "created"));
         self.step(now, slot, Input::Begin);
     }
@@ -299,7 +299,7 @@ impl Core {
         let mut unit = Unit::new(spec, now.wall);
         unit.kept.owner = Some(owner.clone());
         unit.kept.scheduled = new.scheduled;
-        self.units.insert(key.clone(), unit);
+        self.units.insert(key.clone(), Box::new(unit));
         self.dirty.insert(key);
         true
     }
@@ -366,7 +366,7 @@ impl Core {
     /// Takes one step of an instance and carries out its effects.
     pub(super) fn step(&mut self, now: Now, slot: u64, input: Input<'_>) {
         let Some(instance) = self.instances.get_mut(&slot) else { return };
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.effects);
         let (before, deadline) = (instance.standing(), instance.deadline());
         let exited = matches!(input, Input::Exited { .. });
         instance.step(now, input, &mut effects);
@@ -383,7 +383,7 @@ impl Core {
                 self.dirty.insert(unit.clone());
             }
         }
-        for effect in effects {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Spawn(program) => {
                     // What is remembered of a start is stored before the start is asked for.
@@ -406,6 +406,7 @@ impl Core {
                 }
             }
         }
+        self.effects = effects;
     }
 
     /// The process of an instance that leaves has ended: its job may still have to judge how.
@@ -540,7 +541,7 @@ impl Core {
     }
 
     fn store_changed_instances(&mut self) {
-        for slot in std::mem::take(&mut self.changed) {
+        while let Some(slot) = self.changed.pop_first() {
             self.store_instance(slot);
         }
     }
@@ -548,7 +549,7 @@ impl Core {
     fn store_instance(&mut self, slot: u64) {
         self.changed.remove(&slot);
         if let Some(instance) = self.instances.get(&slot) {
-            let value = restore::encode(&restore::StoredInstance::of(instance));
+            let value = restore::encode(&**instance);
             let key = restore::instance_record_key(slot);
             self.actions.push_back(Action::Put(Record { key, value, durable: false }));
         }

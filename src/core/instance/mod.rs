@@ -150,8 +150,8 @@ pub enum State {
     GaveUp,
 }
 
-/// One instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One instance. It is remembered as it is, but for its template, which its unit remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Instance {
     /// Its number.
     pub slot: u64,
@@ -162,6 +162,7 @@ pub struct Instance {
     /// The stored template it was made from.
     pub set: SetId,
     /// That template.
+    #[serde(skip)]
     pub template: Arc<InstanceTemplate>,
     /// What makes it more than one of many.
     pub identity: Identity,

@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+mod few;
 pub mod history;
 pub mod job;
 pub mod observations;

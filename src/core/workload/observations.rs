@@ -4,10 +4,10 @@
 //! look at all instances to learn of one (client-go's `Indexer`: a store with indexes). Everything
 //! here follows from the list alone. Must not decide.
 
+use super::few::Few;
 use super::replicaset::Tally;
 use super::{Observed, Phase, SetId};
 use crate::core::time::{Millis, Mono};
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 /// All instances of one unit. Reads as the slice of them, in the order in which they were made.
@@ -15,13 +15,14 @@ use std::ops::Deref;
 pub struct Observations {
     /// By slot.
     list: Vec<Observed>,
-    groups: BTreeMap<SetId, Group>,
+    /// By set: as many as the unit has revisions with instances, which are few.
+    groups: Vec<(SetId, Group)>,
     /// Slots of those that were not asked to go.
-    staying: BTreeSet<u64>,
+    staying: Few<u64>,
     /// Of these, those that have ended for good.
-    ended: BTreeSet<u64>,
+    ended: Few<u64>,
     /// Slots of the active ones whose last start could not be made.
-    failing: BTreeSet<u64>,
+    failing: Few<u64>,
 }
 
 /// The instances of one set.
@@ -34,7 +35,24 @@ struct Group {
     /// Not ended, though perhaps going.
     unfinished: u32,
     /// The active ones that are ready, by the time since when.
-    ready: BTreeSet<(Mono, u64)>,
+    ready: Few<(Mono, u64)>,
+}
+
+/// Counts by set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tallies(Vec<(SetId, Tally)>);
+
+impl Tallies {
+    /// Of one set; of one that has no instance, all are 0.
+    pub fn of(&self, set: SetId) -> Tally {
+        let of_set = self.0.iter().find(|(id, _)| *id == set);
+        of_set.map(|(_, tally)| *tally).unwrap_or_default()
+    }
+
+    /// Of all sets that have instances, by set.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (SetId, Tally)> {
+        self.0.iter().copied()
+    }
 }
 
 /// What decides where an instance is counted.
@@ -104,8 +122,12 @@ impl Observations {
         let place = match self.place(slot) {
             Ok(place) | Err(place) => place,
         };
+        if self.list.is_empty() {
+            // Most units have one, and that needs no room for three more.
+            self.list.reserve_exact(1);
+        }
         self.list.insert(place, one);
-        self.groups.entry(set).or_default().present += 1;
+        self.join(set);
         self.count(set, slot, standing);
     }
 
@@ -114,10 +136,40 @@ impl Observations {
         let Ok(place) = self.place(slot) else { return };
         let one = self.list.remove(place);
         self.discount(one.set, slot, Standing::of(&one));
-        if let Some(group) = self.groups.get_mut(&one.set) {
+        if let Ok(place) = self.place_of_group(one.set)
+            && let Some((_, group)) = self.groups.get_mut(place)
+        {
             group.present -= 1;
             if group.present == 0 {
-                self.groups.remove(&one.set);
+                self.groups.remove(place);
+            }
+        }
+    }
+
+    fn place_of_group(&self, set: SetId) -> Result<usize, usize> {
+        self.groups.binary_search_by_key(&set, |(id, _)| *id)
+    }
+
+    fn group(&self, set: SetId) -> Option<&Group> {
+        self.groups.get(self.place_of_group(set).ok()?).map(|(_, group)| group)
+    }
+
+    fn group_mut(&mut self, set: SetId) -> Option<&mut Group> {
+        let place = self.place_of_group(set).ok()?;
+        self.groups.get_mut(place).map(|(_, group)| group)
+    }
+
+    /// One more of this set.
+    fn join(&mut self, set: SetId) {
+        match self.place_of_group(set) {
+            Ok(place) => {
+                if let Some((_, group)) = self.groups.get_mut(place) {
+                    group.present += 1;
+                }
+            }
+            Err(place) => {
+                self.groups.reserve_exact(1);
+                self.groups.insert(place, (set, Group { present: 1, ..Group::default() }));
             }
         }
     }
@@ -147,7 +199,7 @@ impl Observations {
         if standing.failing {
             self.failing.insert(slot);
         }
-        let Some(group) = self.groups.get_mut(&set) else { return };
+        let Some(group) = self.group_mut(set) else { return };
         group.active += u32::from(standing.active);
         group.unfinished += u32::from(!standing.finished);
         if let Some(since) = standing.ready_since {
@@ -163,7 +215,7 @@ impl Observations {
         if standing.failing {
             self.failing.remove(&slot);
         }
-        let Some(group) = self.groups.get_mut(&set) else { return };
+        let Some(group) = self.group_mut(set) else { return };
         group.active -= u32::from(standing.active);
         group.unfinished -= u32::from(!standing.finished);
         if let Some(since) = standing.ready_since {
@@ -172,7 +224,7 @@ impl Observations {
     }
 
     /// Counts by set.
-    pub fn tallies(&self, min_ready: Millis, now: Mono) -> BTreeMap<SetId, Tally> {
+    pub fn tallies(&self, min_ready: Millis, now: Mono) -> Tallies {
         let tally = |group: &Group| {
             let ready = u32::try_from(group.ready.len()).unwrap_or(u32::MAX);
             // Without `min_ready` even one that is ready since a reading of another boot is.
@@ -185,12 +237,13 @@ impl Observations {
                 present: group.present,
             }
         };
-        self.groups.iter().map(|(set, group)| (*set, tally(group))).collect()
+        Tallies(self.groups.iter().map(|(set, group)| (*set, tally(group))).collect())
     }
 
     /// When the next of those that are active and ready will be available, if one is not yet.
     pub fn next_available(&self, min_ready: Millis, now: Mono) -> Option<Mono> {
-        let of_each = self.groups.values().filter_map(|group| group.fresh(min_ready, now).last());
+        let of_each =
+            self.groups.iter().filter_map(|(_, group)| group.fresh(min_ready, now).last());
         of_each.min().map(|since| since.plus(min_ready))
     }
 
@@ -211,12 +264,12 @@ impl Observations {
 
     /// How many of this set are neither ended nor going.
     pub fn active_of(&self, set: SetId) -> u32 {
-        self.groups.get(&set).map_or(0, |group| group.active)
+        self.group(set).map_or(0, |group| group.active)
     }
 
     /// The sets of which there is anything.
     pub fn sets(&self) -> impl Iterator<Item = SetId> {
-        self.groups.keys().copied()
+        self.groups.iter().map(|(set, _)| *set)
     }
 
     /// The sets of which something has not ended, though it may be going.
@@ -238,6 +291,7 @@ mod tests {
     use super::super::replicaset::fake::{Change, START, instance};
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     /// One instance in any state.
     fn any_instance() -> impl Strategy<Value = Observed> {
@@ -262,7 +316,7 @@ mod tests {
         prop_assert_eq!(kept, &anew);
         for (min_ready, now) in [(0, 3), (2, 4), (9, 4)] {
             let (min_ready, now) = (Millis(min_ready), Mono(now));
-            for (set, tally) in kept.tallies(min_ready, now) {
+            for (set, tally) in kept.tallies(min_ready, now).iter() {
                 let of = || kept.iter().filter(move |one| one.set == set);
                 let active = || of().filter(|one| one.active());
                 prop_assert_eq!(tally.present as usize, of().count());
@@ -316,7 +370,7 @@ mod tests {
         let mut kept: Observations = [instance(1, 1)].into_iter().collect();
         kept.remove(2);
         assert!(!kept.update(2, |_| true));
-        assert_eq!(kept.tallies(Millis::ZERO, START.mono).len(), 1);
+        assert_eq!(kept.tallies(Millis::ZERO, START.mono).iter().len(), 1);
         assert!(kept.update(1, |one| {
             one.terminating = true;
             true

@@ -9,7 +9,7 @@ mod rollout;
 
 use super::conditions::{Condition, Conditions, Truth};
 use super::history::{same, started, store};
-use super::observations::Observations;
+use super::observations::{Observations, Tallies};
 use super::replicaset::{self, Recorded, ReplicaSet, Tally};
 use super::{Computed, Context, Counts, HistoryEntry, Mode, Observed, Outcome, SetId, Status};
 use crate::core::id::Revision;
@@ -17,7 +17,6 @@ use crate::core::spec::{DeploymentSpec, InstanceTemplate};
 use crate::core::time::Mono;
 use rollout::Bounds;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a deployment remembers: its ReplicaSets, conditions and counts.
@@ -138,7 +137,7 @@ struct Sync<'a> {
     context: &'a Context<'a>,
     state: &'a mut State,
     observed: &'a Observations,
-    tallies: BTreeMap<SetId, Tally>,
+    tallies: Tallies,
     bounds: Bounds,
     outcome: Outcome,
 }
@@ -152,7 +151,7 @@ pub fn reconcile(
 ) -> Outcome {
     let tallies = observed.tallies(spec.min_ready, context.now.mono);
     for set in &mut state.sets {
-        set.instances = Computed(tallies.get(&set.id()).map_or(0, |t| t.active));
+        set.instances = Computed(tallies.of(set.id()).active);
     }
     let bounds = Bounds::of(spec);
     let outcome = Outcome::default();
@@ -283,7 +282,7 @@ impl Sync<'_> {
     }
 
     fn tally(&self, id: SetId) -> Tally {
-        self.tallies.get(&id).copied().unwrap_or_default()
+        self.tallies.of(id)
     }
 
     /// How many of a set are available, not counting any that are already surplus: they are about

@@ -89,11 +89,11 @@ impl Sync<'_> {
 
     fn count(&self, new: Option<SetId>) -> Counts {
         let mut counts = Counts { desired: self.bounds.replicas, ..Counts::default() };
-        for (id, tally) in &self.tallies {
+        for (id, tally) in self.tallies.iter() {
             counts.current = counts.current.saturating_add(tally.active);
             counts.ready = counts.ready.saturating_add(tally.ready);
             counts.available = counts.available.saturating_add(tally.available);
-            if Some(*id) == new {
+            if Some(id) == new {
                 counts.updated = tally.active;
             }
         }

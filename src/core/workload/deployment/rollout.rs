@@ -290,7 +290,7 @@ impl Sync<'_> {
 
     /// Kubernetes `rolling.go rolloutRolling`: history is only cleaned up when all is done.
     fn clean_up_if_complete(&mut self, new: SetId) {
-        let all = self.tallies.values().fold(0u32, |sum, t| sum.saturating_add(t.active));
+        let all = self.tallies.iter().fold(0u32, |sum, (_, t)| sum.saturating_add(t.active));
         let tally = self.tally(new);
         let replicas = self.bounds.replicas;
         if all == replicas && tally.active == replicas && tally.available == replicas {

@@ -118,7 +118,7 @@ fn who_counts() {
     for (rule, one, min_ready, active, ready, available) in rows {
         assert_eq!(one.active(), active, "{rule}");
         let observed: Observations = [one].into_iter().collect();
-        let tally = observed.tallies(Millis(min_ready), START.mono)[&1];
+        let tally = observed.tallies(Millis(min_ready), START.mono).of(1);
         let counted = (u32::from(active), u32::from(ready), u32::from(available), 1);
         assert_eq!((tally.active, tally.ready, tally.available, tally.present), counted, "{rule}");
     }
@@ -137,13 +137,13 @@ fn counting() {
     .collect();
     let now = START.mono;
     let tallies = observed.tallies(Millis::ZERO, now);
-    assert_eq!(tallies[&1], Tally { active: 2, ready: 1, available: 1, present: 4 });
-    assert_eq!(tallies[&2], Tally { active: 1, ready: 0, available: 0, present: 1 });
+    assert_eq!(tallies.of(1), Tally { active: 2, ready: 1, available: 1, present: 4 });
+    assert_eq!(tallies.of(2), Tally { active: 1, ready: 0, available: 0, present: 1 });
     // podutil IsPodAvailable: exactly min_ready after is available.
     let since = observed[0].ready_since.unwrap();
     let ready_for = now.since(since);
-    assert_eq!(observed.tallies(ready_for, now)[&1].available, 1);
-    assert_eq!(observed.tallies(ready_for.saturating_add(Millis(1)), now)[&1].available, 0);
+    assert_eq!(observed.tallies(ready_for, now).of(1).available, 1);
+    assert_eq!(observed.tallies(ready_for.saturating_add(Millis(1)), now).of(1).available, 0);
     let mut outcome = Outcome::default();
     remove_all(observed.iter(), &mut outcome);
     assert_eq!(outcome.intents.len(), 4, "all but the one that goes");
