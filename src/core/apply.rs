@@ -95,7 +95,7 @@ impl Core {
             Fate::Create => match self.units.get_mut(&key) {
                 Some(leaving) => {
                     leaving.invalid = None;
-                    leaving.successor = Some(spec);
+                    leaving.successor = Some(Box::new(spec));
                 }
                 None => self.add_unit(now, spec),
             },

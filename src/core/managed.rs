@@ -15,6 +15,7 @@ use super::workload::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -255,7 +256,7 @@ pub struct Unit {
     /// The first error of its file, while that is invalid.
     pub invalid: Option<String>,
     /// What is to be made under this identity once this one is gone.
-    pub successor: Option<UnitSpec>,
+    pub successor: Option<Box<UnitSpec>>,
     /// Its instances as its controller sees them.
     pub instances: Observations,
     /// Cronjob: its jobs.
@@ -265,9 +266,9 @@ pub struct Unit {
     /// When its controller wants to be called again.
     pub recheck: Option<Mono>,
     /// What was last given to the store.
-    pub stored: Option<Box<Remembered>>,
+    pub stored: Option<Remembered>,
     /// What was last given to the store of what is said of the instances at the moment.
-    pub(crate) status_stored: Vec<Condition>,
+    pub(crate) status_stored: SmallVec<[Condition; 1]>,
     /// The text of `kept.file` as the store has it, for the file it was made of.
     pub text: Option<(Arc<UnitSpec>, Box<RawValue>)>,
 }
@@ -302,7 +303,7 @@ impl Unit {
             nodes: None,
             recheck: None,
             stored: None,
-            status_stored: Vec::new(),
+            status_stored: SmallVec::new(),
             text: None,
         }
     }

@@ -15,6 +15,7 @@ pub mod instance;
 pub mod invariant;
 pub mod managed;
 pub mod record;
+mod remember;
 pub mod report;
 pub mod request;
 mod requests;

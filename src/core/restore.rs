@@ -167,7 +167,7 @@ impl Core {
     fn restore_unit(&mut self, now: Now, record: &Record) {
         let Some(kept) = self.decode::<Remembered>(now, record) else { return };
         let mut unit = Unit::from_kept(kept);
-        unit.stored = Some(Box::new(unit.kept.clone()));
+        unit.stored = Some(unit.kept.clone());
         self.units.insert(unit.kept.file.key.clone(), Box::new(unit));
     }
 
@@ -175,7 +175,7 @@ impl Core {
         let Some(status) = self.decode::<StoredStatus>(now, record) else { return };
         match self.units.get_mut(&status.unit) {
             Some(unit) => {
-                unit.status_stored.clone_from(&status.conditions);
+                unit.status_stored = status.conditions.iter().cloned().collect();
                 unit.kept.memory.put_back(status.conditions);
             }
             None => {

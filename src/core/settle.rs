@@ -9,18 +9,16 @@ use super::event::Exit;
 use super::id::{Kind, UnitKey, UnitName};
 use super::instance::{Effect, Input, Instance, State};
 use super::managed::{Buried, Memory, Unit};
-use super::record::Record;
 use super::report::Reason;
 use super::spec::{UnitSpec, WorkloadSpec};
 use super::time::Now;
 use super::timers::Timer;
-use super::workload::conditions::Condition;
 use super::workload::cronjob::ObservedJob;
 use super::workload::{
     Context, Identity, Intent, Mode, NewJob, NewName, Note, Observed, Outcome, Phase, SetId,
     cronjob, daemonset, deployment, job, statefulset,
 };
-use super::{Core, Shutdown, restore};
+use super::{Config, Core, Shutdown, restore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,70 +71,36 @@ impl Core {
                 break;
             }
         }
-        self.store_unit(key);
-        self.tell_owner(key);
-    }
-
-    fn tell_owner(&mut self, key: &UnitKey) {
-        if let Some(owner) = self.units.get(key).and_then(|unit| unit.kept.owner.clone()) {
-            self.dirty_if_changed(owner, key);
-        }
-    }
-
-    /// A cronjob is called again only when one of its jobs began to exist, ended or went.
-    fn dirty_if_changed(&mut self, owner: UnitKey, job: &UnitKey) {
-        let finished = self.units.get(job).is_some_and(|unit| match &unit.kept.memory {
-            Memory::Job(state) => state.finished().is_some(),
-            Memory::Deployment(_)
-            | Memory::StatefulSet(_)
-            | Memory::DaemonSet(_)
-            | Memory::CronJob(_) => false,
-        });
-        if finished && self.units.contains_key(&owner) {
+        let Some(unit) = self.units.get_mut(key) else { return };
+        unit.store(&mut self.actions);
+        if let Some(owner) = waits_for(unit).cloned()
+            && self.units.contains_key(&owner)
+        {
             self.dirty.insert(owner);
         }
     }
 
-    /// Whether a unit is to run now.
-    pub(super) fn mode_of(&self, unit: &Unit) -> Mode {
-        if unit.kept.deleting {
-            return Mode::Deleting;
-        }
-        let owner_stopped = unit
-            .kept
-            .owner
-            .as_ref()
-            .and_then(|owner| self.units.get(owner))
-            .is_some_and(|owner| owner.kept.overrides.stopped);
-        let stopped = unit.kept.overrides.stopped
-            || owner_stopped
-            || unit.kept.rerun
-            || !self.selected(&unit.spec)
-            || self.shutdown.is_some_and(|stage| stage >= stage_of(unit.kept.file.kind()));
-        if stopped { Mode::Stopped } else { Mode::Run }
-    }
-
     /// Whether this node's labels hold all that the unit asks for.
     pub(super) fn selected(&self, spec: &UnitSpec) -> bool {
-        spec.node_selector.iter().all(|(k, v)| self.config.node_labels.get(k) == Some(v))
+        selected(&self.config, spec)
     }
 
     fn reconcile(&mut self, now: Now, key: &UnitKey) -> Option<Outcome> {
-        let mode = self.mode_of(self.units.get(key)?);
+        let owner_stopped = key.kind == Kind::Job && self.owner_stopped(key);
         let jobs = self.observe_jobs(key);
-        let zones = Arc::clone(&self.config.zones);
         let unit = self.units.get_mut(key)?;
-        let observed = &unit.instances;
-        let spec = Arc::clone(&unit.spec);
+        let mode = mode_of(unit, &self.config, self.shutdown, owner_stopped);
+        let Unit { spec, kept, instances: observed, nodes, .. } = &mut **unit;
+        let observed = &*observed;
         let context = Context { name: key.name.as_str(), template: &spec.template, mode, now };
-        let outcome = match (&spec.workload, &mut unit.kept.memory) {
+        let outcome = match (&spec.workload, &mut kept.memory) {
             (WorkloadSpec::Deployment(spec), Memory::Deployment(state)) => {
                 deployment::reconcile(spec, &context, state, observed)
             }
             (WorkloadSpec::StatefulSet(spec), Memory::StatefulSet(state)) => {
                 statefulset::reconcile(spec, &context, state, observed)
             }
-            (WorkloadSpec::DaemonSet(spec), Memory::DaemonSet(state)) => match &unit.nodes {
+            (WorkloadSpec::DaemonSet(spec), Memory::DaemonSet(state)) => match nodes {
                 Some(nodes) => daemonset::reconcile(spec, &context, state, observed, nodes),
                 // Until the nodes are known nothing is missing and nothing is too many.
                 None if mode == Mode::Run => Outcome::default(),
@@ -144,10 +108,10 @@ impl Core {
             },
             (WorkloadSpec::Job(spec), Memory::Job(state)) => {
                 let busy = observed.iter().any(|o| o.active() || o.terminating);
-                if unit.kept.rerun && !busy {
-                    unit.kept.rerun = false;
+                if kept.rerun && !busy {
+                    kept.rerun = false;
                     // A job that was finished runs again: its cronjob counts it.
-                    self.dirty.extend(unit.kept.owner.clone());
+                    self.dirty.extend(kept.owner.clone());
                     *state = job::State::default();
                     self.dirty.insert(key.clone());
                     return Some(forget_all(observed));
@@ -155,7 +119,7 @@ impl Core {
                 job::reconcile(spec, &context, state, observed)
             }
             (WorkloadSpec::CronJob(spec), Memory::CronJob(state)) => {
-                cronjob::reconcile(spec, &context, state, &jobs, unit.kept.created, &*zones)
+                cronjob::reconcile(spec, &context, state, &jobs, kept.created, &*self.config.zones)
             }
             // A unit's memory is made from its kind, and a unit never changes its kind.
             (
@@ -171,6 +135,13 @@ impl Core {
             }
         };
         Some(outcome)
+    }
+
+    /// Whether the cronjob that made this job is stopped.
+    fn owner_stopped(&self, job: &UnitKey) -> bool {
+        let owner = self.units.get(job).and_then(|unit| unit.kept.owner.as_ref());
+        let owner = owner.and_then(|owner| self.units.get(owner));
+        owner.is_some_and(|owner| owner.kept.overrides.stopped)
     }
 
     fn observe_jobs(&self, key: &UnitKey) -> Vec<ObservedJob> {
@@ -351,7 +322,7 @@ impl Core {
         // Its file may have become invalid while it was on its way out.
         match (unit.successor, unit.invalid) {
             (Some(spec), invalid) => {
-                self.add_unit(now, spec);
+                self.add_unit(now, *spec);
                 if let Some(next) = self.units.get_mut(key) {
                     next.invalid = invalid;
                 }
@@ -518,42 +489,37 @@ impl Core {
         self.dirty.extend(self.units.keys().cloned());
         true
     }
+}
 
-    /// Gives a unit to the store if it changed since it was last given.
-    pub(super) fn store_unit(&mut self, key: &UnitKey) {
-        let Some(unit) = self.units.get_mut(key) else { return };
-        if !unit.kept.memory.of_the_moment().eq(&unit.status_stored) {
-            let status: Vec<Condition> = unit.kept.memory.of_the_moment().cloned().collect();
-            unit.status_stored.clone_from(&status);
-            let (unit, conditions) = (key.clone(), status);
-            let value = restore::encode(&restore::StoredStatus { unit, conditions });
-            let key = restore::status_record_key(key);
-            self.actions.push_back(Action::Put(Record { key, value, durable: false }));
-        }
-        if unit.stored.as_deref() == Some(&unit.kept) {
-            return;
-        }
-        // Comparing is cheap, for templates are shared; writing text is not.
-        unit.stored = Some(Box::new(unit.kept.clone()));
-        let value = restore::encode_unit(unit);
-        let key = restore::unit_record_key(key);
-        self.actions.push_back(Action::Put(Record { key, value, durable: true }));
+/// Whether a unit is to run now. `owner_stopped`: the cronjob that made it is not.
+fn mode_of(unit: &Unit, config: &Config, shutdown: Option<Shutdown>, owner_stopped: bool) -> Mode {
+    if unit.kept.deleting {
+        return Mode::Deleting;
     }
+    let stopped = unit.kept.overrides.stopped
+        || owner_stopped
+        || unit.kept.rerun
+        || !selected(config, &unit.spec)
+        || shutdown.is_some_and(|stage| stage >= stage_of(unit.kept.file.kind()));
+    if stopped { Mode::Stopped } else { Mode::Run }
+}
 
-    fn store_changed_instances(&mut self) {
-        while let Some(slot) = self.changed.pop_first() {
-            self.store_instance(slot);
-        }
-    }
+fn selected(config: &Config, spec: &UnitSpec) -> bool {
+    spec.node_selector.iter().all(|(k, v)| config.node_labels.get(k) == Some(v))
+}
 
-    fn store_instance(&mut self, slot: u64) {
-        self.changed.remove(&slot);
-        if let Some(instance) = self.instances.get(&slot) {
-            let value = restore::encode(&**instance);
-            let key = restore::instance_record_key(slot);
-            self.actions.push_back(Action::Put(Record { key, value, durable: false }));
-        }
-    }
+/// The cronjob of a job that has finished: it is called again when one of its jobs begins to exist,
+/// ends or goes, and not at each step of it.
+fn waits_for(unit: &Unit) -> Option<&UnitKey> {
+    let owner = unit.kept.owner.as_ref()?;
+    let finished = match &unit.kept.memory {
+        Memory::Job(state) => state.finished().is_some(),
+        Memory::Deployment(_)
+        | Memory::StatefulSet(_)
+        | Memory::DaemonSet(_)
+        | Memory::CronJob(_) => false,
+    };
+    finished.then_some(owner)
 }
 
 /// When the daemon stops, which kinds go together.

@@ -4,6 +4,7 @@
 
 use crate::core::time::Wall;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// A text of a condition. Nearly all are fixed, and those cost no memory of their own: a condition
@@ -57,7 +58,7 @@ const OF_THE_MOMENT: &[&str] = &["Available", "ReplicaFailure"];
 /// the moment are equal.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Conditions(pub Vec<Condition>);
+pub struct Conditions(pub SmallVec<[Condition; 2]>);
 
 impl PartialEq for Conditions {
     fn eq(&self, other: &Conditions) -> bool {

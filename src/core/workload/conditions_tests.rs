@@ -38,7 +38,7 @@ fn writing_one() {
             last_transition: time(*moved),
             last_update: time(*updated),
         };
-        assert_eq!(conditions.0, [expected], "{rule}");
+        assert_eq!(conditions.0[..], [expected], "{rule}");
     }
 }
 

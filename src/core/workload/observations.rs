@@ -8,15 +8,16 @@ use super::few::Few;
 use super::replicaset::Tally;
 use super::{Observed, Phase, SetId};
 use crate::core::time::{Millis, Mono};
+use smallvec::SmallVec;
 use std::ops::Deref;
 
 /// All instances of one unit. Reads as the slice of them, in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observations {
     /// By slot.
-    list: Vec<Observed>,
+    list: SmallVec<[Observed; 1]>,
     /// By set: as many as the unit has revisions with instances, which are few.
-    groups: Vec<(SetId, Group)>,
+    groups: SmallVec<[(SetId, Group); 1]>,
     /// Slots of those that were not asked to go.
     staying: Few<u64>,
     /// Of these, those that have ended for good.
@@ -40,7 +41,7 @@ struct Group {
 
 /// Counts by set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tallies(Vec<(SetId, Tally)>);
+pub struct Tallies(SmallVec<[(SetId, Tally); 2]>);
 
 impl Tallies {
     /// Of one set; of one that has no instance, all are 0.
@@ -122,10 +123,6 @@ impl Observations {
         let place = match self.place(slot) {
             Ok(place) | Err(place) => place,
         };
-        if self.list.is_empty() {
-            // Most units have one, and that needs no room for three more.
-            self.list.reserve_exact(1);
-        }
         self.list.insert(place, one);
         self.join(set);
         self.count(set, slot, standing);
@@ -168,7 +165,6 @@ impl Observations {
                 }
             }
             Err(place) => {
-                self.groups.reserve_exact(1);
                 self.groups.insert(place, (set, Group { present: 1, ..Group::default() }));
             }
         }

@@ -17,6 +17,7 @@ use crate::core::spec::{DeploymentSpec, InstanceTemplate};
 use crate::core::time::Mono;
 use rollout::Bounds;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What a deployment remembers: its ReplicaSets, conditions and counts.
@@ -27,7 +28,7 @@ use std::sync::Arc;
 #[serde(default)]
 pub struct State {
     /// In the order of first use, which is their age.
-    sets: Vec<ReplicaSet>,
+    sets: SmallVec<[ReplicaSet; 1]>,
     /// The last identity given out.
     last_id: SetId,
     /// How often a template's hash was taken by another.
@@ -102,7 +103,7 @@ impl State {
         Status {
             counts: self.counts.clone(),
             revision: self.newest_revision(),
-            conditions: self.conditions.0.clone(),
+            conditions: self.conditions.0.to_vec(),
             rolled_out: self.rolled_out,
             stalled: self.conditions.get(progress::PROGRESSING).is_some_and(progress::timed_out),
         }

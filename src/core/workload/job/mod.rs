@@ -106,7 +106,7 @@ impl State {
         Status {
             counts: self.counts.0.clone(),
             revision: u64::from(self.run),
-            conditions: self.conditions.0.clone(),
+            conditions: self.conditions.0.to_vec(),
             rolled_out: false,
             stalled: false,
         }
