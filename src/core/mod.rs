@@ -43,6 +43,7 @@ use managed::{Buried, Unit};
 use report::{Field, Reason, Report, Severity};
 use request::Answer;
 use schedule::Zones;
+use smol_str::SmolStr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use time::{Mono, Now};
@@ -74,7 +75,7 @@ pub struct Core {
     units: BTreeMap<UnitKey, Box<Unit>>,
     instances: BTreeMap<u64, Box<Instance>>,
     /// Instances by name, for operators; two units of different kinds may use one name.
-    names: BTreeMap<String, BTreeSet<u64>>,
+    names: BTreeMap<SmolStr, BTreeSet<u64>>,
     /// Units that are gone while their file is still there.
     tombstones: BTreeMap<UnitKey, Buried>,
     /// Files that are invalid and have no last good version.
@@ -272,7 +273,7 @@ impl Core {
             let name = format!("{prefix}-{}", id::suffix(self.draw()));
             let is_job = UnitName::new(&name)
                 .is_ok_and(|n| self.units.contains_key(&UnitKey::new(id::Kind::Job, n)));
-            if !self.names.contains_key(&name) && !is_job {
+            if !self.names.contains_key(name.as_str()) && !is_job {
                 return name;
             }
         }

@@ -50,7 +50,7 @@ impl Core {
     /// The instances that a target means; of a cronjob, those of its jobs.
     fn slots_of(&self, target: &Target) -> Result<Vec<u64>, Refusal> {
         match target {
-            Target::Instance(name) => match self.names.get(name) {
+            Target::Instance(name) => match self.names.get(name.as_str()) {
                 Some(slots) => Ok(slots.iter().copied().collect()),
                 None => Err(Refusal::NotFound(format!("instance {name} not found"))),
             },

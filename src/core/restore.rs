@@ -22,6 +22,7 @@ use super::workload::{Identity, Note, SetId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use smol_str::SmolStr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub(super) struct StoredStatus {
 #[derive(Debug, Deserialize)]
 struct StoredInstance {
     slot: u64,
-    name: String,
+    name: SmolStr,
     unit: UnitKey,
     set: SetId,
     identity: Identity,

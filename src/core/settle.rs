@@ -19,6 +19,7 @@ use super::workload::{
     cronjob, daemonset, deployment, job, statefulset,
 };
 use super::{Config, Core, Shutdown, restore};
+use smol_str::SmolStr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -219,9 +220,9 @@ impl Core {
     }
 
     fn create(&mut self, now: Now, key: &UnitKey, set: SetId, name: NewName, identity: Identity) {
-        let name = match name {
-            NewName::Fixed(name) => name,
-            NewName::Random(prefix) => self.fresh_name(&prefix),
+        let name: SmolStr = match name {
+            NewName::Fixed(name) => name.into(),
+            NewName::Random(prefix) => self.fresh_name(&prefix).into(),
         };
         let Some(unit) = self.units.get_mut(key) else { return };
         let template = unit.kept.memory.template_of(set).unwrap_or(&unit.spec.template);
@@ -406,7 +407,7 @@ impl Core {
         let spawn = Spawn {
             id: instance.id(),
             unit: instance.unit.clone(),
-            instance: instance.name.clone(),
+            instance: instance.name.to_string(),
             step,
             template: Arc::clone(&instance.template),
             vars: self.variables(instance, unit),
@@ -421,7 +422,7 @@ impl Core {
         let mut vars = vec![
             ("WSUP_UNIT", instance.unit.name.to_string()),
             ("WSUP_KIND", instance.unit.kind.to_string()),
-            ("WSUP_INSTANCE", instance.name.clone()),
+            ("WSUP_INSTANCE", instance.name.to_string()),
             ("WSUP_REVISION", revision.to_string()),
         ];
         let node = match &instance.identity {
@@ -465,7 +466,7 @@ impl Core {
         let (unit, name) = (instance.unit, instance.name);
         let note = Note::normal(Reason::InstanceDeleted, "gone");
         self.report(now, Some(&unit), Some(&name), note);
-        self.actions.push_back(Action::InstanceGone { unit, instance: name });
+        self.actions.push_back(Action::InstanceGone { unit, instance: name.into() });
     }
 
     /// Goes on to the next kinds once all of the present ones are gone. Returns whether something
@@ -535,7 +536,7 @@ fn stage_of(kind: Kind) -> Shutdown {
 pub(super) fn data_dir(unit: &Unit, instance: &Instance) -> Option<DataDir> {
     match &unit.spec.workload {
         WorkloadSpec::StatefulSet(spec) => {
-            Some(DataDir { base: spec.data_dir.clone(), instance: instance.name.clone() })
+            Some(DataDir { base: spec.data_dir.clone(), instance: instance.name.to_string() })
         }
         WorkloadSpec::Deployment(_)
         | WorkloadSpec::DaemonSet(_)

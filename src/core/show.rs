@@ -176,7 +176,7 @@ fn instance_view(unit: &Unit, instance: &Instance) -> InstanceView {
         }
     }
     InstanceView {
-        name: instance.name.clone(),
+        name: instance.name.to_string(),
         slot: instance.slot,
         unit: instance.unit.clone(),
         owner: unit.kept.owner.clone(),

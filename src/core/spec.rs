@@ -384,13 +384,13 @@ pub struct InstanceTemplate {
     pub sandbox: Sandbox,
     /// Gates the other two probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub startup: Option<ProbeSpec>,
+    pub startup: Option<Box<ProbeSpec>>,
     /// Decides whether the instance is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readiness: Option<ProbeSpec>,
+    pub readiness: Option<Box<ProbeSpec>>,
     /// Decides whether the instance lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub liveness: Option<ProbeSpec>,
+    pub liveness: Option<Box<ProbeSpec>>,
     /// The process must send WATCHDOG=1 that often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<Millis>,

@@ -43,9 +43,9 @@ impl Life {
                 'i' => {}
                 'p' => template.lifecycle.post_start = Some(vec!["announce".to_owned()]),
                 's' => template.lifecycle.pre_stop = Some(vec!["drain".to_owned()]),
-                'u' => template.startup = Some(probe(2)),
-                'r' => template.readiness = Some(probe(1)),
-                'l' => template.liveness = Some(probe(2)),
+                'u' => template.startup = Some(probe(2).into()),
+                'r' => template.readiness = Some(probe(1).into()),
+                'l' => template.liveness = Some(probe(2).into()),
                 '0' => template.process.termination_grace_period = Millis::ZERO,
                 '1' => template.process.termination_grace_period = Millis::from_secs(1),
                 other => panic!("nothing is called {other}"),

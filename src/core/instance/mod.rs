@@ -30,6 +30,7 @@ use super::workload::{Identity, Note, Phase, SetId};
 use probe::{Answer, Probes};
 use restart::{Streak, Verdict};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::sync::Arc;
 use stop::{Rung, Then};
 use words::exit_note;
@@ -156,7 +157,7 @@ pub struct Instance {
     /// Its number.
     pub slot: u64,
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// The unit it belongs to.
     pub unit: UnitKey,
     /// The stored template it was made from.

@@ -59,9 +59,9 @@ impl Kind {
     /// Its probe in a template.
     pub fn spec(self, template: &InstanceTemplate) -> Option<&ProbeSpec> {
         match self {
-            Kind::Startup => template.startup.as_ref(),
-            Kind::Readiness => template.readiness.as_ref(),
-            Kind::Liveness => template.liveness.as_ref(),
+            Kind::Startup => template.startup.as_deref(),
+            Kind::Readiness => template.readiness.as_deref(),
+            Kind::Liveness => template.liveness.as_deref(),
         }
     }
 

@@ -295,9 +295,9 @@ impl World {
             let n = |at: usize| words[at].parse::<u32>().unwrap();
             let made = spec(n(1).into(), n(2).into(), n(3), n(4));
             match words[0] {
-                "U" => template.startup = Some(made),
-                "R" => template.readiness = Some(made),
-                "L" => template.liveness = Some(made),
+                "U" => template.startup = Some(Box::new(made)),
+                "R" => template.readiness = Some(Box::new(made)),
+                "L" => template.liveness = Some(Box::new(made)),
                 other => panic!("no probe: {other}"),
             }
             let reversed = words[5].chars().rev().collect();
@@ -581,8 +581,8 @@ fn started_and_ready() {
 #[test]
 fn only_answers_to_questions_count() {
     let mut template = template();
-    template.readiness = Some(spec(0, 10, 1, 1));
-    template.liveness = Some(spec(0, 10, 1, 1));
+    template.readiness = Some(Box::new(spec(0, 10, 1, 1)));
+    template.liveness = Some(Box::new(spec(0, 10, 1, 1)));
     let fresh = || Probes::new(&template, Mono(0)).unwrap();
     for kind in [Kind::Readiness, Kind::Liveness] {
         let mut probes = fresh();
@@ -602,8 +602,9 @@ fn only_answers_to_questions_count() {
 #[test]
 fn what_is_told_counts_without_a_question() {
     let mut template = template();
-    template.startup = Some(spec(0, 10, 3, 1));
-    template.readiness = Some(ProbeSpec { handler: ProbeHandler::Notify, ..spec(0, 10, 1, 1) });
+    template.startup = Some(Box::new(spec(0, 10, 3, 1)));
+    template.readiness =
+        Some(Box::new(ProbeSpec { handler: ProbeHandler::Notify, ..spec(0, 10, 1, 1) }));
     let mut probes = Probes::new(&template, Mono(0)).unwrap();
     assert_eq!(probes.ask(Mono(0)), [Kind::Startup]);
     let told = |probes: &mut Probes, answer| probes.told(Kind::Readiness, answer, Mono(1));
@@ -624,7 +625,7 @@ fn what_is_told_counts_without_a_question() {
 #[test]
 fn what_is_remembered_of_probes() {
     let mut template = template();
-    template.readiness = Some(spec(0, 10, 3, 1));
+    template.readiness = Some(Box::new(spec(0, 10, 3, 1)));
     let mut probes = Probes::new(&template, Mono(0)).unwrap();
     let _ = probes.ask(Mono(0));
     let _ = probes.answer(Kind::Readiness, Answer::Success, Mono(1));
@@ -641,7 +642,7 @@ fn what_is_remembered_of_probes() {
 #[test]
 fn repeated_failures_are_no_news() {
     let mut template = template();
-    template.readiness = Some(spec(0, 1, 4, 1));
+    template.readiness = Some(Box::new(spec(0, 1, 4, 1)));
     let mut probes = Probes::new(&template, Mono(0)).unwrap();
     let mut news = String::new();
     let answers = "SFFFFFFSFgF";

@@ -30,7 +30,7 @@ pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Ins
     template.init = (0..steps).map(|n| InitStep { command: vec![n.to_string()] }).collect();
     Instance {
         slot: 7,
-        name: "api-x".to_owned(),
+        name: "api-x".into(),
         unit: UnitKey::new(Kind::Deployment, UnitName::new("api").unwrap()),
         set: 1,
         template: Arc::new(template),
@@ -103,8 +103,8 @@ fn probed(policy: RestartPolicy) -> Instance {
         success_threshold: 1,
         failure_threshold: 1,
     };
-    template.readiness = Some(probe.clone());
-    template.liveness = Some(probe);
+    template.readiness = Some(Box::new(probe.clone()));
+    template.liveness = Some(Box::new(probe));
     one
 }
 

@@ -12,6 +12,7 @@ use crate::core::report::Reason;
 use crate::core::spec::InstanceTemplate;
 use crate::core::time::Wall;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub struct Stored {
     /// The template.
     pub template: Encoded<InstanceTemplate>,
     /// The text in instances' names, unique within the unit.
-    pub hash: String,
+    pub hash: SmolStr,
     /// The numbers it had before, oldest first, as a comma list.
     #[serde(default)]
     pub earlier: String,
@@ -84,7 +85,7 @@ pub fn store(
         hash = template_hash(template, *collisions);
     }
     let template = Arc::clone(template).into();
-    Stored { id, revision, template, hash, earlier: String::new(), created }
+    Stored { id, revision, template, hash: hash.into(), earlier: String::new(), created }
 }
 
 /// The controller revisions of one statefulset or daemonset.

@@ -24,6 +24,7 @@ use super::report::{Field, Reason, Severity};
 use super::spec::{InstanceTemplate, JobSpec};
 use super::time::{Millis, Mono, Now, Wall};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ pub struct Observed {
     /// Its number; a greater one was made later.
     pub slot: u64,
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// What it was made from.
     pub set: SetId,
     /// What makes it more than one of many.

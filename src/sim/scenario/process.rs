@@ -44,14 +44,14 @@ impl Behaviours {
             behaviour.ready != Ready::default() && of_unit(&behaviour.whose)
         };
         if unit.template.readiness.is_none() && self.list.iter().any(slow) {
-            Arc::make_mut(&mut unit.template).readiness = Some(ProbeSpec {
+            Arc::make_mut(&mut unit.template).readiness = Some(Box::new(ProbeSpec {
                 handler: ProbeHandler::Notify,
                 initial_delay: Millis::ZERO,
                 period: Millis::from_secs(10),
                 timeout: Millis::from_secs(1),
                 success_threshold: 1,
                 failure_threshold: 3,
-            });
+            }));
         }
     }
 

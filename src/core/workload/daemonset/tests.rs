@@ -204,7 +204,7 @@ fn surging() {
         (by("daemon/update.go rollingUpdate", "a surge beyond the nodes"), spec(9, 0), three, all_old(), &["+agent-a?@2", "+agent-b?@2", "+agent-c?@2"]),
         (by("daemon/update.go rollingUpdate", "surge, one that goes leaves the node to manage"), spec(1, 0), &["a", "b"], vec![old(1, "a").going(), old(2, "b")], &["+agent-b?@2"]),
         (by("daemon/update.go rollingUpdate", "surge, done"), spec(1, 0), &["a"], vec![new(1, "a")], &[]),
-        (by("wsup", "the name is free where the old one has another"), spec(1, 0), &["a"], vec![Observed { name: "agent-a-xxxxx".to_owned(), ..old(1, "a") }], &["+agent-a@2"]),
+        (by("wsup", "the name is free where the old one has another"), spec(1, 0), &["a"], vec![Observed { name: "agent-a-xxxxx".into(), ..old(1, "a") }], &["+agent-a@2"]),
     ]);
 }
 

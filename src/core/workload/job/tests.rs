@@ -122,7 +122,7 @@ impl World {
                 self.next_slot += 1;
                 self.here.push(Observed {
                     slot,
-                    name: format!("{prefix}-{slot:05}"),
+                    name: format!("{prefix}-{slot:05}").into(),
                     set,
                     identity,
                     phase: Phase::Running,

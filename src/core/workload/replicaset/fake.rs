@@ -34,7 +34,7 @@ pub(crate) fn template(text: &str) -> Arc<InstanceTemplate> {
 pub(crate) fn instance(slot: u64, set: SetId) -> Observed {
     Observed {
         slot,
-        name: format!("i-{slot}"),
+        name: format!("i-{slot}").into(),
         set,
         identity: Identity::Anonymous,
         phase: Phase::Running,
@@ -82,12 +82,12 @@ impl Change for Observed {
     }
     fn ordinal(mut self, ordinal: u32) -> Self {
         self.identity = Identity::Ordinal(ordinal);
-        self.name = format!("db-{ordinal}");
+        self.name = format!("db-{ordinal}").into();
         self
     }
     fn node(mut self, node: &str) -> Self {
         self.identity = Identity::Node { name: node.to_owned(), path: None };
-        self.name = format!("agent-{node}");
+        self.name = format!("agent-{node}").into();
         self
     }
 }
@@ -219,7 +219,7 @@ impl<C: Controller> World<C> {
                 self.texts.insert(set, made_from.process.command[1].clone());
                 self.log.push(format!("+{name}"));
                 self.observed.push(Observed {
-                    name,
+                    name: name.into(),
                     identity,
                     created: self.now.mono,
                     ..instance(0, set).pending()

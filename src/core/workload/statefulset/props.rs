@@ -141,7 +141,7 @@ fn help_scale_down(world: &mut World<Checked>) {
         let Identity::Ordinal(ordinal) = one.identity else { return false };
         !range.contains(&ordinal) && one.active() && !one.ready()
     });
-    let broken: Vec<String> = broken.map(|one| one.name.clone()).collect();
+    let broken: Vec<String> = broken.map(|one| one.name.to_string()).collect();
     for name in broken {
         if world.observed.iter().any(|one| one.name == name && !one.terminating) {
             world.delete(&name);
