@@ -44,7 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// The crates that the pure modules may use. None of them touches the machine unless asked to
 /// (jiff's and chrono's ways of asking are in [`IMPURE`]).
 const PURE_CRATES: &[(&str, &[&str])] = &[
-    ("core", &["serde", "serde_json", "cron", "chrono", "jiff"]),
+    ("core", &["serde", "serde_json", "cron", "chrono", "jiff", "smallvec", "smol_str"]),
     (
         "unit",
         &[
