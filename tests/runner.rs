@@ -9,6 +9,8 @@
     reason = "a test says what it expects"
 )]
 
+#[path = "runner/exec.rs"]
+mod exec;
 #[path = "runner/resources.rs"]
 mod resources;
 #[path = "support/rig.rs"]

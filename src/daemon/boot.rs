@@ -187,7 +187,10 @@ fn refused(backlog: &[(RunnerNumber, Notice)]) -> Vec<InstanceId> {
         .iter()
         .filter_map(|(_, notice)| match notice {
             Notice::Event { outcome: Outcome::SpawnFailed { id, .. }, .. } => Some(*id),
-            Notice::Event { .. } | Notice::Welcome(_) | Notice::Warning { .. } => None,
+            Notice::Event { .. }
+            | Notice::Welcome(_)
+            | Notice::ExecDone { .. }
+            | Notice::Warning { .. } => None,
         })
         .collect()
 }

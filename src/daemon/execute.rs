@@ -4,6 +4,7 @@
 //! and for every action having its completing event. Must not decide anything.
 
 use super::aside::Aside;
+use super::beside::Beside;
 use super::input::{Input, Inputs};
 use super::lock::Lock;
 use super::plan::Planner;
@@ -14,10 +15,9 @@ use super::turn::Turn;
 use super::{boot, data, logs, nodes, report};
 use crate::api::events::EventLog;
 use crate::core::Core;
-use crate::core::action::{Action, DataDir, Spawn, Step};
+use crate::core::action::{Action, DataDir, Spawn};
 use crate::core::event::Event;
 use crate::core::id::{Kind, UnitKey};
-use crate::core::instance::probe::Answer;
 use crate::core::report::{Field, Reason, Report, Severity};
 use crate::core::spec::Nodes;
 use crate::os::clock;
@@ -37,7 +37,7 @@ pub(super) struct Hands {
     pub(super) settings: Settings,
     pub(super) inputs: Inputs,
     pub(super) runners: Holder,
-    planner: Planner,
+    pub(super) planner: Planner,
     events: EventLog,
     store: Store,
     /// What is still to be written; not empty after a turn only if writing failed.
@@ -48,6 +48,7 @@ pub(super) struct Hands {
     /// Units and controllers of which it was told that limits are not enforced.
     unenforced: BTreeSet<(UnitKey, String)>,
     pub(super) aside: Aside,
+    pub(super) beside: Beside,
     /// Somebody wants everything to end now: nothing is started, and nothing asked to end.
     pub(super) at_once: bool,
     _lock: Lock,
@@ -72,6 +73,7 @@ impl Hands {
             nodes: BTreeMap::new(),
             unenforced: BTreeSet::new(),
             aside: Aside::new()?,
+            beside: Beside::default(),
             at_once: false,
             _lock: lock,
         })
@@ -130,18 +132,8 @@ impl Hands {
     fn act(&mut self, action: Action, core: &Core, turn: &mut Turn) -> Option<Event> {
         match action {
             Action::Spawn(spawn) => return self.spawn(&spawn),
-            // The unit reader refuses both for now; this is a spec out of a newer store.
-            Action::Hook(spawn) => {
-                let Step::Hook(hook) = spawn.step else { return None };
-                let failure = Some("hooks are not supported yet".to_owned());
-                return Some(Event::HookDone { id: spawn.id, hook, failure });
-            }
-            Action::Probe(spawn) => {
-                let Step::Probe(kind) = spawn.step else { return None };
-                let message = "probes are not supported yet".to_owned();
-                let answer = Answer::Error;
-                return Some(Event::ProbeDone { id: spawn.id, kind, answer, message });
-            }
+            Action::Hook(spawn) => return self.run_hook(&spawn),
+            Action::Probe(spawn) => return self.ask(&spawn),
             Action::Terminate { id, .. } if self.at_once => {
                 self.runners.command(id, Command::KillTree { id });
             }

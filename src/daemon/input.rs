@@ -47,6 +47,8 @@ pub enum Input {
     Nodes(UnitKey, NodeSet),
     /// Work that was done aside is done.
     Done(Event),
+    /// The time of a probe by exec is over.
+    ProbeLate(u64),
     /// It is time to try again to write what could not be written.
     RetryStore,
     /// The line for `systemctl status` may have changed.

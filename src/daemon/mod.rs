@@ -10,6 +10,7 @@
 mod apply;
 pub mod aside;
 pub mod async_fd;
+mod beside;
 pub mod boot;
 pub mod data;
 pub mod env_file;
@@ -24,6 +25,7 @@ pub mod logging;
 pub mod logs;
 pub mod nodes;
 pub mod plan;
+pub mod probe;
 pub mod report;
 pub mod run;
 mod runner;

@@ -5,10 +5,12 @@
 
 use super::environment::{self, Vars};
 use super::expand::expand;
+use super::probe::Target;
 use super::users::{self, Identity, Wanted};
 use super::{data, logs};
 use crate::core::action::{Spawn, Step};
-use crate::core::spec::{InstanceTemplate, LogDriver, ProcessSpec, Sandbox};
+use crate::core::instance::probe::Kind;
+use crate::core::spec::{InstanceTemplate, LogDriver, ProbeHandler, ProcessSpec, Sandbox};
 use crate::runner::protocol::{
     Bytes, Credentials, LogPlan, RlimitPlan, SandboxPlan, SpawnPlan, candidates,
 };
@@ -33,7 +35,55 @@ pub struct Planner {
     pub control: PathBuf,
 }
 
+/// How a probe asks, with all variables replaced.
+#[derive(Debug)]
+pub enum Question {
+    /// By a program.
+    Exec(Box<SpawnPlan>),
+    /// By connecting to something.
+    Connect(Target),
+}
+
 impl Planner {
+    /// Works a probe's question out.
+    ///
+    /// # Errors
+    /// Why it cannot be asked, for people.
+    pub fn question(&self, spawn: &Spawn, kind: Kind) -> Result<Question, String> {
+        let Some(spec) = kind.spec(&spawn.template) else {
+            return Err("the template has no such probe".to_owned());
+        };
+        let said = |text: &String| self.filled_in(spawn, text);
+        match &spec.handler {
+            ProbeHandler::Exec(_) => self.plan(spawn).map(Box::new).map(Question::Exec),
+            ProbeHandler::Http(url) => Target::http(&said(url)?).map(Question::Connect),
+            ProbeHandler::Tcp(address) => Ok(Question::Connect(Target::Tcp(said(address)?))),
+            ProbeHandler::Unix(path) => {
+                let path = self.working_dir.join(said(path)?);
+                Ok(Question::Connect(Target::Unix(path)))
+            }
+            ProbeHandler::Notify | ProbeHandler::Log(_) => {
+                Err("this probe is not asked: the program says it by itself".to_owned())
+            }
+        }
+    }
+
+    /// A text of a probe with all variables replaced.
+    fn filled_in(&self, spawn: &Spawn, text: &str) -> Result<String, String> {
+        if !text.contains('$') {
+            // Nearly always, and then nobody need look up users and files for it.
+            return Ok(text.to_owned());
+        }
+        let process = &spawn.template.process;
+        let identity = users::identity(Wanted {
+            user: process.user.as_deref(),
+            group: process.group.as_deref(),
+            supplementary: process.supplementary_groups.as_deref(),
+        })?;
+        let vars = self.vars(spawn, identity.as_ref())?;
+        Ok(String::from_utf8_lossy(&value(text, &vars)).into_owned())
+    }
+
     /// Works a start out. Makes the data directory.
     ///
     /// # Errors

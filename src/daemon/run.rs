@@ -196,6 +196,11 @@ impl Daemon {
             Input::UnitsChanged => self.apply_noticed(false),
             Input::Nodes(unit, nodes) => self.tell(Event::NodesChanged { unit, nodes }),
             Input::Done(event) => self.tell(event),
+            Input::ProbeLate(number) => {
+                if let Some(event) = self.hands.probe_late(number) {
+                    self.tell(event);
+                }
+            }
             Input::RetryStore => self.hands.retry_store(),
             Input::Status => self.tell_status(),
             Input::Watchdog => systemd::alive(),

@@ -22,7 +22,7 @@ use crate::core::report::{Reason, Report, Severity};
 use crate::os::clock;
 use crate::runner::client::Link;
 use crate::runner::protocol::{
-    Command, Notice, Outcome, SpawnPlan, TreeMode, Welcome, encode, feature,
+    Command, ExecPlan, Notice, Outcome, SpawnPlan, TreeMode, Welcome, encode, feature,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -188,6 +188,28 @@ impl Holder {
         Ok(())
     }
 
+    /// Puts a program that is to be run beside a start in line.
+    ///
+    /// # Errors
+    /// Why it cannot be, for people.
+    pub(super) fn exec(&mut self, exec: ExecPlan) -> Result<(), String> {
+        let place = self.held.get(&exec.plan.id);
+        let one = place.and_then(|place| self.runners.get_mut(&place.runner));
+        let Some(one) = one else { return Err("it does not run any more".to_owned()) };
+        let knows = |features: &Vec<String>| features.iter().any(|name| name == feature::EXEC);
+        if !one.features.as_ref().is_none_or(knows) {
+            return Err(
+                "the runner is older than this daemon and knows no hooks and no probes by \
+                        exec: stop everything once, so that a new one is started"
+                    .to_owned(),
+            );
+        }
+        let command = Command::Exec(Box::new(exec));
+        encode(&command).map_err(|e| format!("command and environment are too long: {e}"))?;
+        one.tell(command);
+        Ok(())
+    }
+
     /// Puts a command about a start in line. One that nobody holds is nobody's business.
     pub(super) fn command(&mut self, id: InstanceId, command: Command) {
         if let Some(place) = self.held.get(&id)
@@ -335,6 +357,7 @@ impl Hands {
                 });
                 None
             }
+            Notice::ExecDone { number, end, text } => self.beside.done(number, end, &text),
             // It has been greeted already.
             Notice::Welcome(_) => None,
         }
@@ -343,6 +366,8 @@ impl Hands {
     /// A connection has ended: the runner is gone, and with it the parent of all that it held.
     pub(super) fn runner_lost(&mut self, number: RunnerNumber, reason: &str) {
         self.runners.orphan(number);
+        let held = &self.runners.held;
+        self.beside.forget(|id| held.get(&id).is_none_or(|place| place.runner == number));
         tracing::error!("runner {number} is lost: {reason}; starting another");
         self.find_runner(number);
     }

@@ -21,8 +21,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// Descriptors for the runner itself: sockets, the poller, connections, log files that are kept
-/// open, a start that is under way.
-const FILES_OF_OUR_OWN: u64 = 64 + super::hold::OPEN_LOGS_MAX as u64;
+/// open, hooks and probes, a start that is under way.
+const FILES_OF_OUR_OWN: u64 =
+    64 + super::hold::OPEN_LOGS_MAX as u64 + 2 * super::hold::EXECS_MAX as u64;
 
 /// Descriptors for a start: its process, its two pipes, and one for what happens to it (its
 /// cgroup's events while it ends, its log file while it is written).

@@ -39,7 +39,7 @@ impl Link {
                 check_version(welcome.protocol)?;
                 Ok(Link { stream: pending.stream, decoder: pending.decoder, welcome: *welcome })
             }
-            Some(Notice::Event { .. } | Notice::Warning { .. }) => {
+            Some(Notice::Event { .. } | Notice::ExecDone { .. } | Notice::Warning { .. }) => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "the runner did not say welcome"))
             }
             None => Err(io::ErrorKind::TimedOut.into()),
@@ -93,7 +93,18 @@ fn send(stream: &mut UnixStream, command: &Command) -> io::Result<()> {
 
 /// Whether our own stdout and stderr go with a command.
 pub fn needs_output(command: &Command) -> bool {
-    matches!(command, Command::Spawn(plan) if plan.log == LogPlan::Inherit)
+    match command {
+        Command::Spawn(plan) => plan.log == LogPlan::Inherit,
+        Command::Exec(exec) => !exec.capture && exec.plan.log == LogPlan::Inherit,
+        Command::Hello { .. }
+        | Command::Terminate { .. }
+        | Command::KillTree { .. }
+        | Command::Signal { .. }
+        | Command::KillExec { .. }
+        | Command::Ack { .. }
+        | Command::SetLastWill { .. }
+        | Command::Shutdown => false,
+    }
 }
 
 /// Sends as much of a frame as the socket takes, and our own stdout and stderr beside it.

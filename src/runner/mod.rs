@@ -5,6 +5,7 @@
 //!
 //! - [`protocol`], [`client`], [`launch`]: what the daemon needs.
 //! - `boot`, `conn`, `outbox`: becoming a runner; talking to the daemon.
+//! - `frame`: messages as bytes.
 //! - `hold`, `start`: what is held, and the way from an end to its report.
 //! - `spawn`, `sys`: the child's side, and the only `unsafe` code.
 //! - `cgroup`, `orphans`: the two ways of keeping hold of a tree.
@@ -14,6 +15,7 @@ pub(crate) mod boot;
 mod cgroup;
 pub mod client;
 mod conn;
+mod frame;
 mod hold;
 pub mod launch;
 pub mod logs;
@@ -309,6 +311,13 @@ impl Runner {
             Command::Terminate { id, signal } => self.hold.terminate(id, signal),
             Command::KillTree { id } => self.hold.kill_tree(id),
             Command::Signal { id, signal } => self.hold.signal(id, signal),
+            Command::Exec(exec) => {
+                let wants = !exec.capture && exec.plan.log == LogPlan::Inherit;
+                let inherited = self.conns.get_mut(&token).filter(|_| wants);
+                let inherited = inherited.and_then(Conn::take_output);
+                self.hold.exec(&self.epoll, *exec, inherited);
+            }
+            Command::KillExec { number } => self.hold.kill_exec(number),
             Command::Ack { upto } => self.hold.ack(upto),
             Command::SetLastWill { stop_all } => {
                 if let Some(conn) = self.conns.get_mut(&token) {
@@ -344,6 +353,7 @@ impl Runner {
             && let Some(conn) = self.conns.remove(&former)
         {
             let _gone = self.epoll.delete(&conn.stream);
+            self.hold.disown_execs();
         }
     }
 
@@ -355,6 +365,7 @@ impl Runner {
         }
         self.daemon = None;
         self.hold.outbox.rewind();
+        self.hold.disown_execs();
         if conn.stop_all {
             boot::note("the last will: everything is stopped");
             self.stop_listening();
@@ -389,6 +400,7 @@ impl Runner {
 
     fn flush(&mut self) {
         let warnings = std::mem::take(&mut self.hold.warnings);
+        let answers = self.hold.take_answers();
         for warning in &warnings {
             if let Notice::Warning { instance, message, .. } = warning {
                 boot::note(&format!("{instance}: {message}"));
@@ -400,7 +412,10 @@ impl Runner {
             if outbox.is_some() {
                 warnings.iter().for_each(|warning| conn.warn(warning));
             }
-            let alive = conn.flush(outbox) && wait_for_room(&self.epoll, *token, conn).is_ok();
+            let answered =
+                outbox.is_none() || answers.iter().all(|answer| conn.push(answer).is_ok());
+            let alive =
+                answered && conn.flush(outbox) && wait_for_room(&self.epoll, *token, conn).is_ok();
             if !alive {
                 gone.push(*token);
             }

@@ -18,25 +18,20 @@
 //! - Each start gives exactly one `Spawned` or `SpawnFailed`, and after a `Spawned` exactly one
 //!   `Exited`, once no process of it lives and all its output is in its log.
 
+pub use super::frame::{Decoder, FRAME_MAX, FrameError, check_version, encode};
 use crate::core::event::{Event, Exit};
 use crate::core::id::{InstanceId, UnitKey};
 use crate::core::spec::Resources;
 use crate::core::time::Mono;
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::marker::PhantomData;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The version of this protocol. Raised when an old peer would misunderstand a new one.
 pub const PROTOCOL: u32 = 1;
-
-/// The longest JSON text of a frame, in bytes. A `Spawn` carries at most what execve takes (2 MiB
-/// by the usual limits, six times that when every byte is escaped); a `Welcome` carries about
-/// 150 bytes for each of at most some ten thousand starts.
-pub const FRAME_MAX: usize = 16 << 20;
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "runner.sock";
@@ -186,8 +181,10 @@ pub mod feature {
     pub const RESOURCES: &str = "resources";
     /// Knows [`super::SpawnPlan::sandbox`].
     pub const SANDBOX: &str = "sandbox";
+    /// Knows [`super::Command::Exec`].
+    pub const EXEC: &str = "exec";
     /// All that this version knows.
-    pub const ALL: &[&str] = &[RESOURCES, SANDBOX];
+    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC];
 }
 
 /// Where a program's output goes.
@@ -273,6 +270,31 @@ fn yes() -> bool {
     true
 }
 
+/// A program that is to be run beside a start: a hook or a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecPlan {
+    /// Its number; comes back in its answer. Never used twice on one connection.
+    pub number: u64,
+    /// What it writes comes back with its answer, at most [`EXEC_TEXT_MAX`] bytes of it. Otherwise
+    /// it goes where the start's own output goes.
+    pub capture: bool,
+    /// The program. It belongs to the start `plan.id`, lives in its tree and ends with it.
+    pub plan: SpawnPlan,
+}
+
+/// So much of what a program writes comes back with its answer; the rest is read and dropped.
+pub const EXEC_TEXT_MAX: usize = 1 << 10;
+
+/// How a program that was run beside a start has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecEnd {
+    /// It ran.
+    Exited(Exit),
+    /// It could not be run; the whole reason, for people.
+    Failed(String),
+}
+
 /// The files to try for a program's name, as execvp does it: the name itself if it has a slash,
 /// otherwise each directory of `path` (the program's own PATH). An empty directory is the
 /// working directory.
@@ -321,6 +343,14 @@ pub enum Command {
         id: InstanceId,
         /// The signal.
         signal: i32,
+    },
+    /// Run a program beside a start. Answered by [`Notice::ExecDone`]. It belongs to this connection:
+    /// it is killed when the connection ends.
+    Exec(Box<ExecPlan>),
+    /// Kill such a program, with all that is in its session's process group. It is answered as ever.
+    KillExec {
+        /// Which.
+        number: u64,
     },
     /// The daemon has taken all events up to this number to heart.
     Ack {
@@ -466,6 +496,17 @@ pub enum Notice {
         /// What it is.
         outcome: Outcome,
     },
+    /// A program that was run beside a start has ended. Not numbered: nobody but the daemon that
+    /// asked for it can make anything of it.
+    ExecDone {
+        /// Which.
+        number: u64,
+        /// How.
+        end: ExecEnd,
+        /// What it wrote, if that was captured.
+        #[serde(default)]
+        text: String,
+    },
     /// Something that people should know and that changes nothing (output that could not be
     /// written). Not numbered; lost if no daemon listens.
     Warning {
@@ -479,121 +520,6 @@ pub enum Notice {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         controller: Option<String>,
     },
-}
-
-/// Why a frame cannot be read or made. The connection is of no use after it.
-#[derive(Debug)]
-pub enum FrameError {
-    /// Longer than [`FRAME_MAX`]; the length.
-    TooLong(usize),
-    /// Not a message of this protocol.
-    Json(serde_json::Error),
-    /// The peer speaks this other version.
-    Version(u32),
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FrameError::TooLong(len) => {
-                write!(f, "a message of {len} bytes (at most {FRAME_MAX} are allowed)")
-            }
-            FrameError::Json(error) => write!(f, "not a message of this protocol: {error}"),
-            FrameError::Version(theirs) => write!(
-                f,
-                "the peer speaks version {theirs} of the runner's protocol, this is {PROTOCOL}"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for FrameError {}
-
-impl From<FrameError> for std::io::Error {
-    fn from(error: FrameError) -> Self {
-        std::io::Error::new(std::io::ErrorKind::InvalidData, error)
-    }
-}
-
-/// A message as a frame.
-///
-/// # Errors
-/// [`FrameError::TooLong`]: a plan with an enormous environment, say. Nothing was sent then.
-pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, FrameError> {
-    let mut frame = vec![0; 4];
-    serde_json::to_writer(&mut frame, message).map_err(FrameError::Json)?;
-    let len = frame.len() - 4;
-    match u32::try_from(len) {
-        Ok(short) if len <= FRAME_MAX => {
-            for (place, byte) in frame.iter_mut().zip(short.to_le_bytes()) {
-                *place = byte;
-            }
-            Ok(frame)
-        }
-        _ => Err(FrameError::TooLong(len)),
-    }
-}
-
-/// Cuts a stream of bytes into messages.
-#[derive(Debug)]
-pub struct Decoder<M> {
-    buffer: Vec<u8>,
-    /// Everything before it has been taken.
-    start: usize,
-    message: PhantomData<fn() -> M>,
-}
-
-impl<M> Default for Decoder<M> {
-    fn default() -> Self {
-        Decoder { buffer: Vec::new(), start: 0, message: PhantomData }
-    }
-}
-
-impl<M: DeserializeOwned> Decoder<M> {
-    /// An empty one.
-    pub fn new() -> Self {
-        Decoder::default()
-    }
-
-    /// Adds bytes that have arrived.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The next whole message, if there is one.
-    ///
-    /// # Errors
-    /// The peer sent something that is no message: end the connection.
-    pub fn next_message(&mut self) -> Result<Option<M>, FrameError> {
-        let rest = self.buffer.get(self.start..).unwrap_or_default();
-        let Some((head, body)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        let len = u32::from_le_bytes(*head) as usize;
-        if len > FRAME_MAX {
-            return Err(FrameError::TooLong(len));
-        }
-        let Some(text) = body.get(..len) else { return Ok(None) };
-        let message = serde_json::from_slice(text).map_err(FrameError::Json)?;
-        self.start += 4 + len;
-        if self.start == self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
-            // One enormous message must not be paid for ever after.
-            self.buffer.shrink_to(64 << 10);
-        }
-        Ok(Some(message))
-    }
-}
-
-/// Refuses a peer that speaks another version.
-///
-/// # Errors
-/// [`FrameError::Version`].
-pub fn check_version(theirs: u32) -> Result<(), FrameError> {
-    if theirs == PROTOCOL { Ok(()) } else { Err(FrameError::Version(theirs)) }
 }
 
 #[cfg(test)]
@@ -640,6 +566,8 @@ mod tests {
             Command::Terminate { id, signal: 15 },
             Command::KillTree { id },
             Command::Signal { id, signal: 1 },
+            Command::Exec(Box::new(ExecPlan { number: 9, capture: true, plan: plan() })),
+            Command::KillExec { number: 9 },
             Command::Ack { upto: u64::MAX },
             Command::SetLastWill { stop_all: true },
             Command::Shutdown,

@@ -27,6 +27,14 @@ fn not_empty(node: &Node) -> bool {
     }
 }
 
+fn is_true(node: &Node) -> bool {
+    matches!(node.value, Value::Bool(true))
+}
+
+fn https(node: &Node) -> bool {
+    matches!(&node.value, Value::Text(url) if url.starts_with("https:"))
+}
+
 /// What units are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -51,8 +59,15 @@ use Missing::{Hands, Head};
 /// where they are missing.
 const ROWS: &[(&str, Asks, Missing)] = &[
     ("depends_on", not_empty, Head),
-    ("lifecycle.*", always, Hands),
-    ("probes.*", always, Hands),
+    ("lifecycle.reload", always, Head),
+    ("probes.startup.http", https, Hands),
+    ("probes.readiness.http", https, Hands),
+    ("probes.liveness.http", https, Hands),
+    ("probes.startup.notify", is_true, Hands),
+    ("probes.readiness.notify", is_true, Hands),
+    ("probes.startup.log", always, Hands),
+    ("probes.readiness.log", always, Hands),
+    ("probes.liveness.log", always, Hands),
     ("probes.liveness.watchdog", always, Head),
     ("sockets", not_empty, Hands),
     ("ports", not_empty, Hands),

@@ -12,7 +12,7 @@ use wsup::core::spec::Resources;
 use wsup::runner::client::Link;
 use wsup::runner::launch::{Launch, find_or_start};
 use wsup::runner::protocol::{
-    Bytes, Command, LogPlan, Notice, Outcome, SpawnPlan, TreeMode, Welcome,
+    Bytes, Command, ExecEnd, ExecPlan, LogPlan, Notice, Outcome, SpawnPlan, TreeMode, Welcome,
 };
 
 /// How long anything may take on a busy machine.
@@ -124,6 +124,7 @@ pub(crate) struct Rig {
     link: Option<Link>,
     welcome: Option<Welcome>,
     outcomes: BTreeMap<InstanceId, Vec<Outcome>>,
+    execs: BTreeMap<u64, (ExecEnd, String)>,
     /// Limits that cannot be enforced: the controller, and the text.
     pub(crate) missing: Vec<(String, String)>,
     seq: u64,
@@ -198,6 +199,7 @@ impl Rig {
             link: None,
             welcome: None,
             outcomes: BTreeMap::new(),
+            execs: BTreeMap::new(),
             missing: Vec::new(),
             seq: 0,
             slot: 0,
@@ -323,12 +325,39 @@ impl Rig {
     /// The next outcome, whatever it is about.
     pub(crate) fn next_outcome(&mut self) -> Outcome {
         loop {
+            if let Some(outcome) = self.next_notice() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Runs a program beside a start.
+    pub(crate) fn exec(&mut self, number: u64, capture: bool, plan: SpawnPlan) {
+        self.send(Command::Exec(Box::new(ExecPlan { number, capture, plan })));
+    }
+
+    /// Waits for the end of a program that was run beside a start: how, and what it wrote.
+    pub(crate) fn exec_end(&mut self, number: u64) -> (ExecEnd, String) {
+        while !self.execs.contains_key(&number) {
+            self.next_notice();
+        }
+        self.execs.remove(&number).unwrap()
+    }
+
+    /// Whether that has been heard already.
+    pub(crate) fn exec_has_ended(&self, number: u64) -> bool {
+        self.execs.contains_key(&number)
+    }
+
+    /// Takes notices until there is an outcome or the end of a program beside a start.
+    fn next_notice(&mut self) -> Option<Outcome> {
+        loop {
             let link = self.link.as_mut().unwrap();
             match link.receive(PATIENCE).unwrap().expect("an event in time") {
                 Notice::Event { seq, outcome } => {
                     self.seq = seq;
                     self.outcomes.entry(outcome.id()).or_default().push(outcome.clone());
-                    return outcome;
+                    return Some(outcome);
                 }
                 Notice::Warning { message, controller, .. } => {
                     eprintln!("warning: {message}");
@@ -336,6 +365,10 @@ impl Rig {
                         Some(controller) => self.missing.push((controller, message)),
                         None => self.warnings.push(message),
                     }
+                }
+                Notice::ExecDone { number, end, text } => {
+                    self.execs.insert(number, (end, text));
+                    return None;
                 }
                 Notice::Welcome(_) => panic!("a second welcome"),
             }

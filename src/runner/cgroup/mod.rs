@@ -134,6 +134,14 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Its directory, opened.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        Ok(File::open(&self.dir)?.into())
+    }
+
     /// Kills everything in it at once.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Responsible for carrying commands out and for reporting each start's one end, after its tree is
 //! gone and its output is in the log. Must not know connections, units' specs or any policy.
 
+mod exec;
 mod journal;
 mod output;
 mod pack;
@@ -27,6 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+
+pub(super) use exec::EXECS_MAX;
 
 /// With more starts than this, log files are not kept open between two writes: descriptors are
 /// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
@@ -78,6 +81,7 @@ pub(super) struct Hold {
     /// Where bytes pass through; one for all.
     buffer: Vec<u8>,
     journal: journal::State,
+    execs: exec::Execs,
     packer: Packer,
     /// The process number of the packer's helper.
     helper: i32,
@@ -114,6 +118,7 @@ impl Hold {
             warned: BTreeSet::new(),
             buffer: vec![0; READ_MAX],
             journal: journal::State::new(journal),
+            execs: exec::Execs::default(),
             packer: Packer::default(),
             helper: 0,
             turn: 0,
@@ -388,6 +393,9 @@ impl Hold {
     /// Something of a start is ready.
     pub(super) fn ready(&mut self, epoll: &Epoll, token: u64) {
         let (key, part) = Part::of(token);
+        if self.execs.has(key) {
+            return self.exec_ready(epoll, key, part);
+        }
         match part {
             Part::Main => self.main_ready(epoll, key),
             Part::Output(stream) => self.output_ready(epoll, key, stream),
@@ -443,6 +451,7 @@ impl Hold {
         } else {
             self.ending.insert(key);
             self.sweep = true;
+            self.kill_execs_of(key);
         }
     }
 
@@ -499,6 +508,7 @@ impl Hold {
         self.ending.remove(&key);
         let Some(mut start) = self.starts.remove(&key) else { return };
         let Life::Ending { exit, at, watch, .. } = start.life else { return };
+        self.end_execs_of(epoll, key);
         if let Some(events) = watch {
             let _gone = epoll.delete(&events);
         }

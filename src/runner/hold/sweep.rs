@@ -105,6 +105,7 @@ impl Hold {
         unowned: &[i32],
         settled: bool,
     ) {
+        self.end_execs_of(epoll, key);
         let Some(start) = self.starts.get_mut(&key) else { return };
         let mut roots: Vec<i32> = adopted
             .iter()
@@ -113,7 +114,7 @@ impl Hold {
             .collect();
         roots.extend(unowned);
         if roots.is_empty() {
-            if settled {
+            if settled && !self.execs.any_of(key) {
                 self.finish(epoll, key);
             }
             return;
