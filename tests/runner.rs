@@ -11,6 +11,8 @@
 
 #[path = "runner/exec.rs"]
 mod exec;
+#[path = "runner/notify.rs"]
+mod notify;
 #[path = "runner/resources.rs"]
 mod resources;
 #[path = "support/rig.rs"]

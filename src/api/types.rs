@@ -98,6 +98,9 @@ pub struct Instance {
     pub state: String,
     /// Why it is in that state, or null.
     pub reason: Option<String>,
+    /// What its process says of itself (`STATUS=` of sd_notify(3)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
     /// Whether it does its work.
     pub ready: bool,
     /// Its main process, or null.
@@ -163,6 +166,7 @@ impl Instance {
             owner: view.owner.as_ref().map(UnitKey::to_string),
             state: view.state.as_str().to_owned(),
             reason: view.reason.clone(),
+            says: view.says.clone(),
             ready: view.ready,
             pid: view.pid,
             restarts: view.restarts,

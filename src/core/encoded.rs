@@ -68,6 +68,7 @@ mod tests {
         let again: [Encoded<Vec<Option<String>>>; 1] = serde_json::from_str(&text).unwrap();
         assert_eq!(again[0], encoded);
         assert_eq!(**again[0], value);
+        assert_ne!(again[0], Encoded::from(Arc::new(vec![None])));
         assert_eq!(serde_json::to_value(&encoded).unwrap(), serde_json::to_value(&value).unwrap());
     }
 }

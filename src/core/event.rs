@@ -130,6 +130,20 @@ pub enum Event {
         /// The same for people.
         message: String,
     },
+    /// A program gave a sign of life (`WATCHDOG=` of sd_notify(3)).
+    WatchdogFed {
+        /// Which start it is about.
+        id: InstanceId,
+        /// It says that it is not well.
+        trigger: bool,
+    },
+    /// A program says for people how it is (`STATUS=` of sd_notify(3)).
+    StatusTold {
+        /// Which start it is about.
+        id: InstanceId,
+        /// What it says.
+        text: String,
+    },
     /// The set of nodes of a daemonset has changed: each node's name, and its path if it has one.
     NodesChanged {
         /// The daemonset.

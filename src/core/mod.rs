@@ -38,12 +38,13 @@ pub mod workload;
 use action::Action;
 use event::Event;
 use id::{InstanceId, UnitKey, UnitName};
-use instance::{Effect, Input, Instance};
+use instance::{Effect, Input, Instance, probe};
 use managed::{Buried, Unit};
 use report::{Field, Reason, Report, Severity};
 use request::Answer;
 use schedule::Zones;
 use smol_str::SmolStr;
+use spec::ProbeHandler;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use time::{Mono, Now};
@@ -154,6 +155,17 @@ impl Core {
                 let message = message.as_str();
                 self.step_started(now, id, Input::Probed { kind, asked: false, answer, message });
             }
+            Event::WatchdogFed { id, trigger } => {
+                self.step_started(now, id, Input::Fed { trigger });
+            }
+            Event::StatusTold { id, text } => {
+                if let Some(instance) = self.instances.get_mut(&id.slot)
+                    && instance.generation == id.generation
+                {
+                    instance.says = Some(text).filter(|text| !text.is_empty());
+                    self.version = self.version.saturating_add(1);
+                }
+            }
             Event::NodesChanged { unit, nodes } => {
                 if let Some(unit_state) = self.units.get_mut(&unit)
                     && unit_state.nodes.as_ref() != Some(&nodes)
@@ -168,6 +180,16 @@ impl Core {
             Event::Shutdown => self.begin_shutdown(now),
         }
         None
+    }
+
+    /// The probes of this start that its program answers by itself with `READY=1`.
+    pub fn ready_probes(&self, id: InstanceId) -> Vec<probe::Kind> {
+        let instance = self.instances.get(&id.slot).filter(|one| one.generation == id.generation);
+        let Some(instance) = instance else { return Vec::new() };
+        let by_notify = |kind: &probe::Kind| {
+            kind.spec(&instance.template).is_some_and(|spec| spec.handler == ProbeHandler::Notify)
+        };
+        [probe::Kind::Startup, probe::Kind::Readiness].into_iter().filter(by_notify).collect()
     }
 
     /// The next thing to do.

@@ -90,6 +90,8 @@ impl StoredInstance {
             leaving: self.leaving,
             held: self.held,
             state: self.state,
+            early: Vec::new(),
+            says: None,
         }
     }
 }
@@ -210,7 +212,8 @@ impl Core {
             return;
         };
         let template = unit.kept.memory.template_of(stored.set).unwrap_or(&unit.spec.template);
-        let instance = stored.into_instance(Arc::clone(template));
+        let mut instance = stored.into_instance(Arc::clone(template));
+        instance.adopted(now.mono);
         unit.instances.insert(instance.observed());
         self.names.entry(instance.name.clone()).or_default().insert(slot);
         self.timers.shift(Timer::Instance(slot), None, instance.deadline());

@@ -244,6 +244,8 @@ impl Core {
             leaving: false,
             held: false,
             state: State::Pending { why: super::instance::Waiting::New },
+            early: Vec::new(),
+            says: None,
         };
         unit.instances.insert(instance.observed());
         self.next_slot = self.next_slot.wrapping_add(1);

@@ -182,6 +182,7 @@ fn instance_view(unit: &Unit, instance: &Instance) -> InstanceView {
         owner: unit.kept.owner.clone(),
         state,
         reason,
+        says: instance.says.clone(),
         ready: instance.ready_since().is_some(),
         pid: instance.pid(),
         restarts: instance.restarts,

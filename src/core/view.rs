@@ -66,6 +66,8 @@ pub struct InstanceView {
     pub state: InstanceState,
     /// Why it is there, for people: what it waits for, why it failed.
     pub reason: Option<String>,
+    /// What its process says of itself, for people.
+    pub says: Option<String>,
     /// It does its work.
     pub ready: bool,
     /// Its main process.

@@ -141,7 +141,7 @@ pub(super) fn duration(millis: Millis) -> Duration {
 /// The first line of what it wrote explains most.
 fn with_text(how: String, text: &str) -> String {
     match text.lines().map(str::trim).find(|line| !line.is_empty()) {
-        Some(line) => format!("{how}: {line}"),
+        Some(line) => format!("{how}: {}", probe::shown(line)),
         None => how,
     }
 }

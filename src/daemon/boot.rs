@@ -189,6 +189,7 @@ fn refused(backlog: &[(RunnerNumber, Notice)]) -> Vec<InstanceId> {
             Notice::Event { outcome: Outcome::SpawnFailed { id, .. }, .. } => Some(*id),
             Notice::Event { .. }
             | Notice::Welcome(_)
+            | Notice::Told { .. }
             | Notice::ExecDone { .. }
             | Notice::Warning { .. } => None,
         })

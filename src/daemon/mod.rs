@@ -24,6 +24,7 @@ pub mod lock;
 pub mod logging;
 pub mod logs;
 pub mod nodes;
+mod notify;
 pub mod plan;
 pub mod probe;
 pub mod report;

@@ -10,7 +10,9 @@ use super::users::{self, Identity, Wanted};
 use super::{data, logs};
 use crate::core::action::{Spawn, Step};
 use crate::core::instance::probe::Kind;
-use crate::core::spec::{InstanceTemplate, LogDriver, ProbeHandler, ProcessSpec, Sandbox};
+use crate::core::spec::{
+    InstanceTemplate, LogDriver, ProbeHandler, ProbeSpec, ProcessSpec, Sandbox,
+};
 use crate::runner::protocol::{
     Bytes, Credentials, LogPlan, RlimitPlan, SandboxPlan, SpawnPlan, candidates,
 };
@@ -121,6 +123,7 @@ impl Planner {
             oom_score_adj: process.oom_score_adj,
             cpu_affinity: process.cpu_affinity.clone(),
             rlimits: rlimits(process),
+            notify: spawn.step == Step::Main && speaks(template),
             log: self.log(spawn),
             new_run: begins_run(spawn),
         })
@@ -133,6 +136,10 @@ impl Planner {
         if let Some(dir) = &spawn.data_dir {
             let path = data::make(&self.state, spawn.unit.name.as_str(), dir, identity)?;
             added.push(("WSUP_DATA_DIR", path.into_os_string().into_vec()));
+        }
+        if let (Step::Main, Some(limit)) = (spawn.step, spawn.template.watchdog) {
+            let micros = limit.0.saturating_mul(1_000);
+            added.push(("WATCHDOG_USEC", micros.to_string().into_bytes()));
         }
         let user = identity.map(|identity| identity.vars.as_slice()).unwrap_or_default();
         let process = &spawn.template.process;
@@ -177,6 +184,14 @@ fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
         Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),
         None => Ok(()),
     }
+}
+
+/// Whether a program is to speak for itself: by READY=1, or by signs of life.
+fn speaks(template: &InstanceTemplate) -> bool {
+    let by_notify = |probe: &Option<Box<ProbeSpec>>| {
+        probe.as_ref().is_some_and(|spec| spec.handler == ProbeHandler::Notify)
+    };
+    by_notify(&template.startup) || by_notify(&template.readiness) || template.watchdog.is_some()
 }
 
 /// Whether this start's output is the first of a run of the instance. The program's is not if it

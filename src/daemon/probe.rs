@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 const REDIRECTS_MAX: usize = 10;
 /// So much of an answer's body is read (kubelet's `maxRespBodyLength`).
 const BODY_MAX: usize = 10 << 10;
-/// So much of it is shown when the answer is bad.
+/// So many characters of it are shown when the answer is bad.
 const SHOWN_MAX: usize = 200;
 
 /// What a probe connects to.
@@ -51,6 +51,11 @@ impl Target {
 /// What to say of a probe whose time is over.
 pub(super) fn late(timeout: Millis) -> String {
     format!("no answer within {timeout}")
+}
+
+/// A line of what somebody answered, as far as it may be shown on a terminal.
+pub(super) fn shown(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
 }
 
 /// Asks once. Gives the answer and, unless that is good, why, for people.
@@ -155,8 +160,7 @@ where
     let text = String::from_utf8_lossy(&text);
     match text.lines().map(str::trim).find(|line| !line.is_empty()) {
         Some(line) => {
-            let line: String = line.chars().take(SHOWN_MAX).collect();
-            format!("{uri}: {status}: {line}")
+            format!("{uri}: {status}: {}", shown(line))
         }
         None => format!("{uri}: {status}"),
     }

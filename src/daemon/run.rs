@@ -19,6 +19,7 @@ use crate::core::event::Event;
 use crate::core::id::UnitKey;
 use crate::core::view::{InstanceState, KindView};
 use crate::os::clock;
+use crate::runner::protocol::Notice;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -171,6 +172,7 @@ impl Daemon {
 
     fn take(&mut self, input: Input, turn: &mut Turn) {
         match input {
+            Input::Runner(_, Notice::Told { id, said }) => self.told(id, &said),
             Input::Runner(number, notice) => {
                 if let Some(event) = self.hands.heard(number, notice, &self.core, turn) {
                     self.tell(event);

@@ -117,6 +117,11 @@ impl Holder {
     ) -> io::Result<BTreeSet<InstanceId>> {
         let welcome = link.welcome();
         let living = welcome.living.iter().map(|held| held.id).collect();
+        // Said while nobody listened, or to a daemon before us.
+        for held in welcome.living.iter().filter(|held| !held.said.is_empty()) {
+            let (id, said) = (held.id, held.said.clone());
+            inputs.send(Input::Runner(number, Notice::Told { id, said }));
+        }
         self.facts.insert(number, facts(welcome));
         self.news = true;
         let capacity = usize::try_from(welcome.capacity).unwrap_or(usize::MAX);
@@ -164,17 +169,24 @@ impl Holder {
     /// Puts a start in line.
     pub(super) fn spawn(&mut self, plan: SpawnPlan) -> Result<(), String> {
         let id = plan.id;
-        let boxed = plan.sandbox.is_some();
+        let (boxed, speaks) = (plan.sandbox.is_some(), plan.notify);
         let command = Command::Spawn(Box::new(plan));
         let too_long = |error| format!("command and environment are too long: {error}");
         let runner = self.with_room();
         let Some(one) = self.runners.get_mut(&runner) else { return Ok(()) };
         // Without the sandbox that it asks for a program must not run.
-        let knows = |features: &Vec<String>| features.iter().any(|name| name == feature::SANDBOX);
-        if boxed && !one.features.as_ref().is_none_or(knows) {
-            return Err("the runner is older than this daemon and knows no [sandbox]: stop \
-                        everything once, so that a new one is started"
-                .to_owned());
+        let needs = [
+            (boxed, feature::SANDBOX, "[sandbox]"),
+            (speaks, feature::NOTIFY, "probe by `notify` and no watchdog"),
+        ];
+        for (_, name, what) in needs.iter().filter(|(needed, ..)| *needed) {
+            let known = one.features.as_ref().is_none_or(|all| all.iter().any(|one| one == name));
+            if !known {
+                return Err(format!(
+                    "the runner is older than this daemon and knows no {what}: stop everything \
+                     once, so that a new one is started"
+                ));
+            }
         }
         match &mut one.link {
             Some(link) => link.queue(&command).map_err(too_long)?,
@@ -358,8 +370,8 @@ impl Hands {
                 None
             }
             Notice::ExecDone { number, end, text } => self.beside.done(number, end, &text),
-            // It has been greeted already.
-            Notice::Welcome(_) => None,
+            // It has been greeted already; what programs say the loop takes itself.
+            Notice::Welcome(_) | Notice::Told { .. } => None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// The longest path that fits into a socket address with its terminating zero (unix(7)).
-const SUN_PATH_MAX: usize = 107;
+pub const SUN_PATH_MAX: usize = 107;
 
 /// A path that fits into a socket address and names the same file as long as the directory is
 /// held open: deep runtime directories (of tests, of projects) are longer than that.

@@ -4,6 +4,7 @@
 //! for saying when it listens. Must not start anything.
 
 use super::cgroup::Cgroups;
+use super::hold::notify::Notify;
 use super::launch::READY;
 use super::orphans;
 use super::protocol::{RlimitPlan, SOCKET_NAME, TreeMode};
@@ -12,13 +13,17 @@ use super::sys;
 use crate::os::socket;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt::PassCred};
 use nix::sys::stat::{Mode, umask};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
+
+/// Where programs send what they say of themselves, in the runtime directory.
+const NOTIFY_NAME: &str = "notify.sock";
 
 /// Descriptors for the runner itself: sockets, the poller, connections, log files that are kept
 /// open, hooks and probes, a start that is under way.
@@ -54,6 +59,7 @@ pub(super) struct Booted {
     pub(super) cgroups: Option<Cgroups>,
     pub(super) mode: TreeMode,
     pub(super) journal: PathBuf,
+    pub(super) notify: Notify,
     /// Held as long as this runner lives.
     pub(super) lock: Flock<File>,
     /// How many starts can be held.
@@ -133,6 +139,7 @@ pub(super) fn boot(options: &Options) -> Result<Option<Booted>, String> {
         cgroups,
         mode,
         journal: options.journal.clone(),
+        notify: Notify::new(hear_at(dir)),
         lock,
         capacity,
         files,
@@ -190,6 +197,32 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     umask(Mode::from_bits_truncate(0o027));
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Where programs send what they say of themselves. Everybody may send: who has sent what is told by
+/// the kernel.
+///
+/// # Errors
+/// Why there is no such socket, for people: it must not keep other programs from running.
+fn hear_at(dir: &Path) -> Result<(UnixDatagram, PathBuf), String> {
+    let path = dir.join(NOTIFY_NAME);
+    let said = |error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
+    let len = path.as_os_str().len();
+    if len > socket::SUN_PATH_MAX {
+        let most = socket::SUN_PATH_MAX;
+        return Err(said(&format!("a socket's path has at most {most} bytes, this one {len}")));
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(said(&error)),
+        _ => {}
+    }
+    let made = UnixDatagram::bind(&path).and_then(|made| {
+        made.set_nonblocking(true)?;
+        setsockopt(&made, PassCred, &true)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+        Ok(made)
+    });
+    made.map(|made| (made, path.clone())).map_err(|error| said(&error))
 }
 
 /// Finds the best way to hold trees.

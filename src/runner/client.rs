@@ -39,9 +39,12 @@ impl Link {
                 check_version(welcome.protocol)?;
                 Ok(Link { stream: pending.stream, decoder: pending.decoder, welcome: *welcome })
             }
-            Some(Notice::Event { .. } | Notice::ExecDone { .. } | Notice::Warning { .. }) => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "the runner did not say welcome"))
-            }
+            Some(
+                Notice::Event { .. }
+                | Notice::Told { .. }
+                | Notice::ExecDone { .. }
+                | Notice::Warning { .. },
+            ) => Err(io::Error::new(io::ErrorKind::InvalidData, "the runner did not say welcome")),
             None => Err(io::ErrorKind::TimedOut.into()),
         }
     }

@@ -68,7 +68,8 @@ const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const HELPER: u64 = 2;
 const JOURNAL: u64 = 3;
-const FIRST_CONN: u64 = 4;
+const NOTIFY: u64 = 4;
+const FIRST_CONN: u64 = 5;
 const FIRST_KEY: u64 = 1 << 40;
 
 /// Runs a runner until it has nothing to do any more. Returns in the runner's own process only;
@@ -138,6 +139,9 @@ impl Runner {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         epoll.add(&booted.listener, readable(LISTENER))?;
+        if let Some(socket) = booted.notify.socket() {
+            epoll.add(socket, readable(NOTIFY))?;
+        }
         let signals = match booted.mode {
             TreeMode::Cgroup { .. } => None,
             TreeMode::ProcessGroups { .. } => {
@@ -170,6 +174,7 @@ impl Runner {
                 booted.files,
                 FIRST_KEY,
                 booted.journal,
+                booted.notify,
             ),
             left_over: None,
             buffer: vec![0; 64 << 10],
@@ -233,6 +238,7 @@ impl Runner {
             }
             JOURNAL => self.hold.journal_ready(&self.epoll),
             HELPER => self.hold.compressed(&self.epoll),
+            NOTIFY => self.hold.hear(),
             token if Part::of(token).0 < FIRST_KEY => self.talk(token, flags),
             token => self.hold.ready(&self.epoll, token),
         }
@@ -366,6 +372,7 @@ impl Runner {
         self.daemon = None;
         self.hold.outbox.rewind();
         self.hold.disown_execs();
+        self.hold.notify.forget_news();
         if conn.stop_all {
             boot::note("the last will: everything is stopped");
             self.stop_listening();
@@ -407,6 +414,7 @@ impl Runner {
             }
         }
         let mut gone = Vec::new();
+        self.tell_news();
         for (token, conn) in &mut self.conns {
             let outbox = (self.daemon == Some(*token)).then_some(&mut self.hold.outbox);
             if outbox.is_some() {
@@ -422,6 +430,20 @@ impl Runner {
         }
         for token in gone {
             self.hang_up(token);
+        }
+    }
+
+    /// Tells the daemon what programs have said, once it knows that they run, and if it keeps up.
+    fn tell_news(&mut self) {
+        let daemon = self.daemon.and_then(|token| self.conns.get_mut(&token));
+        let Some(conn) = daemon else { return };
+        conn.flush(Some(&mut self.hold.outbox));
+        if conn.waiting() > 0 || !self.hold.outbox.is_given() {
+            return;
+        }
+        for news in self.hold.take_news() {
+            // One that is too long for a frame is not known to happen.
+            let _told = conn.push(&news);
         }
     }
 

@@ -45,6 +45,11 @@ impl Outbox {
         self.kept.drain(..count).collect()
     }
 
+    /// Whether the present connection was given everything.
+    pub(super) fn is_given(&self) -> bool {
+        self.given == self.kept.len()
+    }
+
     /// Whether nothing is kept.
     pub(super) fn is_empty(&self) -> bool {
         self.kept.is_empty()

@@ -25,6 +25,7 @@ use crate::core::spec::Resources;
 use crate::core::time::Mono;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -183,8 +184,10 @@ pub mod feature {
     pub const SANDBOX: &str = "sandbox";
     /// Knows [`super::Command::Exec`].
     pub const EXEC: &str = "exec";
+    /// Knows [`super::SpawnPlan::notify`].
+    pub const NOTIFY: &str = "notify";
     /// All that this version knows.
-    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC];
+    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC, NOTIFY];
 }
 
 /// Where a program's output goes.
@@ -258,6 +261,9 @@ pub struct SpawnPlan {
     /// What it is kept from; `None`: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Box<SandboxPlan>>,
+    /// It may speak for itself (sd_notify(3)): NOTIFY_SOCKET is added to its environment.
+    #[serde(default)]
+    pub notify: bool,
     /// Where stdout and stderr go.
     pub log: LogPlan,
     /// Whether its output begins a new run in the log (what `logs --previous` counts by). False
@@ -397,6 +403,9 @@ pub struct Held {
     /// It has ended: its `Exited` is among the events that follow.
     #[serde(default)]
     pub ended: bool,
+    /// What it has said of itself and what still holds: READY, STATUS, STOPPING.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub said: BTreeMap<String, String>,
 }
 
 /// What became of a start.
@@ -496,6 +505,14 @@ pub enum Notice {
         /// What it is.
         outcome: Outcome,
     },
+    /// A start has said this of itself (sd_notify(3)): names and values. Not numbered: what lasts of it
+    /// is in [`Held::said`] for a daemon that comes later.
+    Told {
+        /// Which start.
+        id: InstanceId,
+        /// What.
+        said: BTreeMap<String, String>,
+    },
     /// A program that was run beside a start has ended. Not numbered: nobody but the daemon that
     /// asked for it can make anything of it.
     ExecDone {
@@ -553,6 +570,7 @@ mod tests {
                 max_files: 2,
                 compress: false,
             },
+            notify: true,
             new_run: true,
         }
     }

@@ -83,6 +83,8 @@ pub(super) struct Start {
     pub(super) kill: bool,
     /// How its orphans are recognised without cgroups.
     pub(super) marks: Vec<Vec<u8>>,
+    /// It may speak for itself.
+    pub(super) notify: bool,
     pub(super) output: Output,
 }
 

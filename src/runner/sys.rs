@@ -7,7 +7,7 @@
 
 use crate::core::event::Exit;
 use nix::libc;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
 use std::collections::VecDeque;
 use std::ffi::{CString, c_void};
 use std::io::{self, IoSliceMut};
@@ -418,6 +418,42 @@ pub(super) fn receive(
         }
     }
     Ok(message.bytes)
+}
+
+/// One datagram, as far as it is not in the buffer.
+pub(super) struct Datagram {
+    /// How many bytes are in the buffer.
+    pub(super) len: usize,
+    /// It was not longer than the buffer.
+    pub(super) whole: bool,
+    /// Who has sent it, by the kernel's word.
+    pub(super) pid: Option<i32>,
+    /// What travelled beside it.
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+/// Reads a datagram from a socket that tells of its senders (SO_PASSCRED); does not wait.
+///
+/// # Errors
+/// As recvmsg(2).
+pub(super) fn receive_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
+    let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; 4]);
+    let mut bytes = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;
+    let (mut pid, mut descriptors) = (None, Vec::new());
+    for part in message.cmsgs()? {
+        match part {
+            ControlMessageOwned::ScmCredentials(sender) => pid = Some(sender.pid()),
+            ControlMessageOwned::ScmRights(numbers) => {
+                // SAFETY: the kernel has just made these descriptors for us.
+                descriptors.extend(numbers.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }));
+            }
+            _ => {}
+        }
+    }
+    let whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
+    Ok(Datagram { len: message.bytes, whole, pid, descriptors })
 }
 
 /// Whether a file has an extended attribute of this value. A file that has none, or whose

@@ -84,6 +84,10 @@ impl fmt::Display for ShowEvent<'_> {
             Event::ProbeTold { id, kind, answer, .. } => {
                 write!(f, "told {id} {kind:?} {answer:?}")
             }
+            Event::WatchdogFed { id, trigger } => {
+                write!(f, "fed {id}{}", if *trigger { " (trigger)" } else { "" })
+            }
+            Event::StatusTold { id, .. } => write!(f, "status of {id}"),
             Event::NodesChanged { unit, nodes } => {
                 let names: Vec<&str> = nodes.keys().map(String::as_str).collect();
                 write!(f, "nodes of {unit}: {}", names.join(" "))

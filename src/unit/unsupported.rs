@@ -27,10 +27,6 @@ fn not_empty(node: &Node) -> bool {
     }
 }
 
-fn is_true(node: &Node) -> bool {
-    matches!(node.value, Value::Bool(true))
-}
-
 fn https(node: &Node) -> bool {
     matches!(&node.value, Value::Text(url) if url.starts_with("https:"))
 }
@@ -63,12 +59,9 @@ const ROWS: &[(&str, Asks, Missing)] = &[
     ("probes.startup.http", https, Hands),
     ("probes.readiness.http", https, Hands),
     ("probes.liveness.http", https, Hands),
-    ("probes.startup.notify", is_true, Hands),
-    ("probes.readiness.notify", is_true, Hands),
     ("probes.startup.log", always, Hands),
     ("probes.readiness.log", always, Hands),
     ("probes.liveness.log", always, Hands),
-    ("probes.liveness.watchdog", always, Head),
     ("sockets", not_empty, Hands),
     ("ports", not_empty, Hands),
 ];

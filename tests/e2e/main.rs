@@ -19,6 +19,7 @@ mod hooks;
 mod init;
 mod job;
 mod logs;
+mod notify;
 mod odd;
 mod probes;
 mod resources;

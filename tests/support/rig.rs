@@ -125,6 +125,7 @@ pub(crate) struct Rig {
     welcome: Option<Welcome>,
     outcomes: BTreeMap<InstanceId, Vec<Outcome>>,
     execs: BTreeMap<u64, (ExecEnd, String)>,
+    told: Vec<(InstanceId, BTreeMap<String, String>)>,
     /// Limits that cannot be enforced: the controller, and the text.
     pub(crate) missing: Vec<(String, String)>,
     seq: u64,
@@ -200,6 +201,7 @@ impl Rig {
             welcome: None,
             outcomes: BTreeMap::new(),
             execs: BTreeMap::new(),
+            told: Vec::new(),
             missing: Vec::new(),
             seq: 0,
             slot: 0,
@@ -270,7 +272,7 @@ impl Rig {
         self.plan_named("a", argv)
     }
 
-    fn plan_named(&mut self, instance: &str, argv: Vec<Bytes>) -> SpawnPlan {
+    pub(crate) fn plan_named(&mut self, instance: &str, argv: Vec<Bytes>) -> SpawnPlan {
         self.slot += 1;
         if instance == "a" {
             self.log_start = self.log("a").len();
@@ -297,6 +299,7 @@ impl Rig {
             rlimits: Vec::new(),
             resources: Resources::default(),
             sandbox: None,
+            notify: false,
             log: LogPlan::File {
                 path: self.log_path(instance).into(),
                 max_size: 1 << 20,
@@ -349,6 +352,21 @@ impl Rig {
         self.execs.contains_key(&number)
     }
 
+    /// Waits until a start has said this of itself.
+    pub(crate) fn told(&mut self, id: InstanceId, name: &str, value: &str) {
+        let is = |(of, said): &(InstanceId, BTreeMap<String, String>)| {
+            *of == id && said.get(name).is_some_and(|text| text == value)
+        };
+        while !self.told.iter().any(is) {
+            self.next_notice();
+        }
+    }
+
+    /// All that was said so far.
+    pub(crate) fn all_told(&self) -> &[(InstanceId, BTreeMap<String, String>)] {
+        &self.told
+    }
+
     /// Takes notices until there is an outcome or the end of a program beside a start.
     fn next_notice(&mut self) -> Option<Outcome> {
         loop {
@@ -368,6 +386,10 @@ impl Rig {
                 }
                 Notice::ExecDone { number, end, text } => {
                     self.execs.insert(number, (end, text));
+                    return None;
+                }
+                Notice::Told { id, said } => {
+                    self.told.push((id, said));
                     return None;
                 }
                 Notice::Welcome(_) => panic!("a second welcome"),

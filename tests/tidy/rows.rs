@@ -89,6 +89,8 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ),
     ("vixie-cron/entry.c", "Vixie cron 4.1 entry.c"),
     ("k8s-semantics", "a decision written down in the design, with its section"),
+    ("sd_notify(3)", "the manual of systemd's notification protocol"),
+    ("systemd.service(5)", "the manual of systemd's services"),
     ("wsup", "a decision of wsup's own"),
 ];
 

@@ -174,6 +174,7 @@ impl Facts {
         let remark = instance_remark(instance, now);
         self.add_if("Why", (!remark.is_empty()).then_some(remark));
         self.add("Ready", if instance.ready { "yes" } else { "no" });
+        self.add_if("Says", instance.says.clone());
         self.add("Pid", or_nothing(instance.pid.map(|p| p.to_string()).unwrap_or_default()));
         self.add("Restarts", instance.restarts.to_string());
         self.add("Revision", instance.revision.to_string());

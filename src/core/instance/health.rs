@@ -47,7 +47,11 @@ impl Instance {
     /// `ContainerStatus.Ready` = started).
     fn runs(&mut self, now: Now, born: Born, effects: &mut Vec<Effect>) {
         let Born { pid, since, since_wall } = born;
-        let probes = Probes::new(&self.template, since).map(Box::new);
+        let mut probes = Probes::new(&self.template, since).map(Box::new);
+        for kind in std::mem::take(&mut self.early) {
+            // What follows from it is told below, as if it were said now.
+            let _change = probes.as_mut().and_then(|p| p.told(kind, Answer::Success, now.mono));
+        }
         let ready_since = probes.is_none().then_some(now.mono);
         self.state = State::Running { pid, since, since_wall, ready_since, probes };
         if ready_since.is_some() {
@@ -95,6 +99,14 @@ impl Instance {
         message: &str,
         effects: &mut Vec<Effect>,
     ) {
+        if !asked
+            && answer == Answer::Success
+            && matches!(self.state, State::Starting { .. } | State::PostStart { .. })
+        {
+            // It is not said twice.
+            self.early.push(kind);
+            return;
+        }
         let State::Running { probes: Some(probes), .. } = &mut self.state else { return };
         let change = if asked {
             probes.answer(kind, answer, now.mono)
@@ -120,6 +132,9 @@ impl Instance {
 
     /// Brings what is told of the instance up to what its probes say, and asks what is due.
     pub(super) fn heed(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.watch(now, effects) {
+            return;
+        }
         let State::Running { ready_since, probes: Some(probes), .. } = &mut self.state else {
             return;
         };

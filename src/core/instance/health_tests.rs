@@ -13,6 +13,9 @@ use crate::core::table::{Rule, by};
 use crate::core::time::{Millis, Now};
 use std::sync::Arc;
 
+/// A rule, what the template has (see [`Life::new`]), the policy, and what happens with what comes of it.
+type Row = (Rule, &'static str, RestartPolicy, &'static [(&'static str, &'static str)]);
+
 /// A life, told as words: what happens (with the second), and what the instance does and is.
 struct Life {
     one: Instance,
@@ -30,10 +33,16 @@ fn probe(failure_threshold: u32) -> ProbeSpec {
     }
 }
 
+/// A probe that the program answers by itself.
+fn spoken() -> Box<ProbeSpec> {
+    Box::new(ProbeSpec { handler: ProbeHandler::Notify, ..probe(1) })
+}
+
 impl Life {
     /// `has`: letters for what the template has: `i` an init step, `p` a post_start hook, `s` a
     /// pre_stop hook, `u` a startup, `r` a readiness, `l` a liveness probe, `0` no grace, `1` a
-    /// grace of one second.
+    /// grace of one second, `n` a readiness and `N` a startup probe of the kind `notify`, `w` a watchdog
+    /// of 30 seconds.
     fn new(has: &str, policy: RestartPolicy) -> Life {
         let steps = has.matches('i').count();
         let mut one = instance(policy, steps, State::Pending { why: super::Waiting::New });
@@ -46,6 +55,9 @@ impl Life {
                 'u' => template.startup = Some(probe(2).into()),
                 'r' => template.readiness = Some(probe(1).into()),
                 'l' => template.liveness = Some(probe(2).into()),
+                'n' => template.readiness = Some(spoken()),
+                'N' => template.startup = Some(spoken()),
+                'w' => template.watchdog = Some(Millis::from_secs(30)),
                 '0' => template.process.termination_grace_period = Millis::ZERO,
                 '1' => template.process.termination_grace_period = Millis::from_secs(1),
                 other => panic!("nothing is called {other}"),
@@ -59,6 +71,10 @@ impl Life {
         let mut effects = Vec::new();
         let exited = |exit| Input::Exited { exit, at: self.now.mono };
         let probed = |kind, answer| Input::Probed { kind, asked: true, answer, message: "refused" };
+        let said = |kind| {
+            let answer = Answer::Success;
+            Input::Probed { kind, asked: false, answer, message: "READY=1" }
+        };
         let hook = |hook, failure| Input::HookDone { hook, failure };
         let input = match word {
             "begin" => Input::Begin,
@@ -80,6 +96,10 @@ impl Life {
             "R?" => probed(Kind::Readiness, Answer::Error),
             "L+" => probed(Kind::Liveness, Answer::Success),
             "L-" => probed(Kind::Liveness, Answer::Failure),
+            "READY" => said(Kind::Readiness),
+            "STARTED" => said(Kind::Startup),
+            "fed" => Input::Fed { trigger: false },
+            "trigger" => Input::Fed { trigger: true },
             wait => {
                 let span: u64 = wait.strip_suffix("ms").unwrap().parse().unwrap();
                 self.now = self.now.plus(Millis(span));
@@ -641,6 +661,61 @@ fn lives() {
             assert_eq!(life.happen(word), *want, "{rule}: step {at}, {word}");
         }
     }
+}
+
+/// What the program says of itself (sd_notify(3)).
+#[test]
+fn programs_that_speak() {
+    use RestartPolicy::Always;
+    #[rustfmt::skip]
+    let rows: &[Row] = &[
+        (by("sd_notify(3)", "READY=1: the program does its work"), "n", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("READY", "ready")]),
+        (by("wsup", "what was said before the start was known is not lost"), "n", Always,
+            &[("begin", "spawn starting"), ("READY", "starting"), ("spawned", "ready")]),
+        (by("wsup", "what was said while post_start runs is not lost"), "pn", Always,
+            &[("begin", "spawn starting"), ("spawned", "post? post-start"), ("READY", "post-start"), ("post+", "ready")]),
+        (by("wsup", "it counts for that process alone"), "n", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("READY", "ready"), ("exit1", "spawn starting"), ("spawned", "running")]),
+        (by("wsup", "said early, it counts for that process alone"), "pn", Always,
+            &[("begin", "spawn starting"), ("spawned", "post? post-start"), ("READY", "post-start"), ("exit1", "spawn starting"), ("spawned", "post? post-start"), ("post+", "running")]),
+        (by("wsup", "said twice, it is said"), "n", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("READY", "ready"), ("READY", "ready")]),
+        (by("wsup", "a probe that asks is not answered by a word"), "r", Always,
+            &[("begin", "spawn starting"), ("spawned", "R? running"), ("READY", "running"), ("R+", "ready")]),
+        (by("prober/worker.go", "a startup probe holds readiness back"), "Nr", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("STARTED", "R? running"), ("R+", "ready")]),
+        (by("systemd.service(5)", "WatchdogSec: without a sign in time it is ended, and restarted"), "w", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("29999ms", "ready"), ("1ms", "probe-failed TERM asked(30000)!"), ("term", "spawn starting"), ("spawned", "ready")]),
+        (by("systemd.service(5)", "WatchdogSec: each sign gives the whole time again"), "w", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("29999ms", "ready"), ("fed", "ready"), ("29999ms", "ready"), ("1ms", "probe-failed TERM asked(30000)!")]),
+        (by("sd_notify(3)", "WATCHDOG=trigger: as if the time were over"), "w", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("trigger", "probe-failed TERM asked(30000)!"), ("fed", "asked(30000)!"), ("trigger", "asked(30000)!")]),
+        (by("systemd.service(5)", "WatchdogSec: counted from when it has started"), "Nw", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("60000ms", "running"), ("fed", "running"), ("STARTED", "ready"), ("29999ms", "ready"), ("1ms", "probe-failed TERM asked(30000)!")]),
+        (by("wsup", "signs of life without a watchdog are nothing"), "r", Always,
+            &[("begin", "spawn starting"), ("spawned", "R? running"), ("fed", "running"), ("trigger", "running")]),
+        (by("wsup", "an end by the watchdog is a failure: the policy applies"), "w", RestartPolicy::Never,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("30000ms", "probe-failed TERM asked(30000)!"), ("term", "failed")]),
+    ];
+    for (rule, has, policy, steps) in rows {
+        let mut life = Life::new(has, *policy);
+        for (at, (word, want)) in steps.iter().enumerate() {
+            assert_eq!(life.happen(word), *want, "{rule}: step {at}, {word}");
+        }
+    }
+}
+
+/// A new daemon heard nothing of the program for as long as none was there.
+#[test]
+fn a_new_daemon_gives_the_program_its_whole_time() {
+    let mut life = Life::new("w", RestartPolicy::Always);
+    life.happen("begin");
+    life.happen("spawned");
+    assert_eq!(life.happen("29000ms"), "ready");
+    life.one.adopted(life.now.mono);
+    assert_eq!(life.happen("29000ms"), "ready");
+    assert_eq!(life.one.deadline(), Some(life.now.mono.plus(Millis::from_secs(1))));
 }
 
 /// A probe that is due long after it was asked last is asked once, not once for each period.

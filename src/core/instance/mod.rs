@@ -18,6 +18,7 @@ pub mod restart;
 pub mod stop;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 mod words;
 
 use super::action::{Hook, Step};
@@ -187,6 +188,13 @@ pub struct Instance {
     pub held: bool,
     /// Where it is in its life.
     pub state: State,
+    /// Probes of which its process said that all is well before they were looked at. Not remembered:
+    /// a new daemon is told again.
+    #[serde(skip)]
+    pub early: Vec<probe::Kind>,
+    /// What its process says of itself, for people (`STATUS=` of sd_notify(3)). Not remembered either.
+    #[serde(skip)]
+    pub says: Option<String>,
 }
 
 /// How a running program stands.
@@ -227,6 +235,11 @@ pub enum Input<'a> {
         answer: Answer,
         /// Why, for people.
         message: &'a str,
+    },
+    /// The program gave a sign of life.
+    Fed {
+        /// It says that it is not well.
+        trigger: bool,
     },
     /// A hook has returned.
     HookDone {
@@ -369,6 +382,7 @@ impl Instance {
             Input::Probed { kind, asked, answer, message } => {
                 self.probed(now, asked, (kind, answer), message, effects);
             }
+            Input::Fed { trigger } => self.fed(now, trigger, effects),
             Input::HookDone { hook, failure } => match hook {
                 Hook::PostStart => self.post_start_done(now, failure, effects),
                 Hook::PreStop => self.pre_stop_done(now, failure, effects),
@@ -416,6 +430,7 @@ impl Instance {
 
     fn spawn(&mut self, program: Program, effects: &mut Vec<Effect>) {
         self.generation = self.generation.saturating_add(1);
+        (self.early, self.says) = (Vec::new(), None);
         self.state = State::Starting { program };
         effects.push(Effect::Spawn(program));
     }

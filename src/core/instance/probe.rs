@@ -14,6 +14,7 @@
 //! was asked to end is not ready and is asked nothing, where Kubernetes goes on with readiness:
 //! nobody is to be sent to a server that is on its way out.
 
+use super::watchdog::Watchdog;
 use crate::core::spec::{InstanceTemplate, ProbeHandler, ProbeSpec};
 use crate::core::time::{Millis, Mono};
 use serde::{Deserialize, Serialize};
@@ -249,6 +250,8 @@ pub struct Probes {
     readiness: Option<Probe>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     liveness: Option<Probe>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) watchdog: Option<Watchdog>,
 }
 
 impl Probes {
@@ -259,8 +262,12 @@ impl Probes {
             startup: probe(Kind::Startup),
             readiness: probe(Kind::Readiness),
             liveness: probe(Kind::Liveness),
+            watchdog: template
+                .watchdog
+                .map(|limit| Watchdog::new(limit, template.startup.is_none().then_some(since))),
         };
-        KINDS.into_iter().any(|kind| probes.probe(kind).is_some()).then_some(probes)
+        let asks = KINDS.into_iter().any(|kind| probes.probe(kind).is_some());
+        (asks || probes.watchdog.is_some()).then_some(probes)
     }
 
     /// Whether it counts as started: without a startup probe, at once (`isContainerStarted`).
@@ -274,9 +281,11 @@ impl Probes {
         self.started() && self.readiness.as_ref().is_none_or(is_good)
     }
 
-    /// When the next question is due; `None`: not before something else happens.
+    /// When the next question is due, or the watchdog's time is over; `None`: not before something
+    /// else happens.
     pub fn next_question(&self) -> Option<Mono> {
-        KINDS.into_iter().filter_map(|kind| self.due(kind)).min()
+        let watchdog = self.watchdog.as_ref().and_then(Watchdog::due);
+        KINDS.into_iter().filter_map(|kind| self.due(kind)).chain(watchdog).min()
     }
 
     /// The questions that are due. They are taken for asked; each is to be answered once.
@@ -364,6 +373,9 @@ impl Probes {
     fn open(&mut self, now: Mono) {
         if let Some(probe) = &mut self.liveness {
             probe.due = probe.tick(now);
+        }
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.begin(now);
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Ins
     Instance {
         slot: 7,
         name: "api-x".into(),
+        early: Vec::new(),
+        says: None,
         unit: UnitKey::new(Kind::Deployment, UnitName::new("api").unwrap()),
         set: 1,
         template: Arc::new(template),

@@ -40,3 +40,9 @@ fn spans_and_instants_are_counted() {
     assert_eq!(Wall(5).since(Wall(9)), Millis::ZERO, "still to come");
     assert_eq!(Wall(9).since(Wall(5)), Millis(4));
 }
+
+#[test]
+fn events_are_normal_or_warnings() {
+    assert_eq!(Severity::Normal.as_str(), "Normal");
+    assert_eq!(Severity::Warning.as_str(), "Warning");
+}

@@ -104,3 +104,69 @@ fn a_restart_is_no_first_start() {
     assert!(matches!(again.state, crate::core::instance::State::Starting { .. }));
     assert_eq!(phase(&core), crate::core::workload::Phase::Running);
 }
+
+/// A signal goes to what runs, and the answer counts.
+#[test]
+fn a_signal_is_answered_with_how_many_got_it() {
+    let mut bench = Bench::new();
+    bench.apply(vec![deployment("one", 1), deployment("two", 2), deployment("none", 0)]);
+    let ask = |bench: &mut Bench, name: &str| {
+        let target = Target::Unit(key(Kind::Deployment, name));
+        bench.ask(Request::Signal(target, 1)).map(|done| done.messages.join("; "))
+    };
+    let said = |text: &str| Ok(text.to_owned());
+    assert_eq!(ask(&mut bench, "one"), said("SIGHUP sent to 1 process of deployment/one"));
+    assert_eq!(ask(&mut bench, "two"), said("SIGHUP sent to 2 processes of deployment/two"));
+    assert!(ask(&mut bench, "none").is_err());
+}
+
+/// A unit that was deleted by hand and comes back leaves nothing behind of its having been gone.
+#[test]
+fn what_comes_back_is_no_more_remembered_as_gone() {
+    let mut core = Core::new(Bench::config(7));
+    let units = |explicit| {
+        let valid = vec![deployment("api", 0)];
+        Event::Units(UnitsRead { valid, explicit, ..UnitsRead::default() })
+    };
+    let about = |actions: Vec<Action>| -> Vec<String> {
+        let keys = actions.into_iter().filter_map(|action| match action {
+            Action::Put(record) => Some(format!("+{}", record.key)),
+            Action::Drop { key, .. } => Some(format!("-{key}")),
+            _ => None,
+        });
+        keys.filter(|key| key.contains("tombstone")).collect()
+    };
+    asked(&mut core, units(false));
+    let target = Target::Unit(key(Kind::Deployment, "api"));
+    let deleted = asked(&mut core, Event::Request(Request::Delete(target)));
+    assert_eq!(about(deleted), ["+tombstone/deployment/api"]);
+    assert_eq!(about(asked(&mut core, units(false))), [""; 0], "the file is still there");
+    assert!(core.unit(&key(Kind::Deployment, "api")).is_none());
+    assert_eq!(about(asked(&mut core, units(true))), ["-tombstone/deployment/api"]);
+    assert!(core.unit(&key(Kind::Deployment, "api")).is_some());
+}
+
+/// A start that no runner heard of is asked for again.
+#[test]
+fn a_start_that_was_never_asked_for_is_begun_again() {
+    let mut core = Core::new(Bench::config(7));
+    let read = UnitsRead { valid: vec![deployment("api", 1)], ..UnitsRead::default() };
+    let records: Vec<Record> = asked(&mut core, Event::Units(read))
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Put(record) => Some(record),
+            _ => None,
+        })
+        .collect();
+    let mut next = Core::new(Bench::config(8));
+    next.restore(now(0), Found { records, ..Found::default() });
+    next.settle(now(0));
+    let spawns: Vec<InstanceId> = std::iter::from_fn(|| next.poll_action())
+        .filter_map(|action| match action {
+            Action::Spawn(spawn) => Some(spawn.id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(spawns.len(), 1);
+    assert_eq!(spawns[0].generation, 2, "an answer to the first start would be stale");
+}

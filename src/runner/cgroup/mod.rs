@@ -67,6 +67,14 @@ impl Cgroups {
         Ok(cgroups)
     }
 
+    /// The name of the start's cgroup that a process is in, if it is in one of ours, by its
+    /// `/proc/PID/cgroup`.
+    pub(super) fn start_in<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let ours = self.dir.file_name()?.to_str()?;
+        let mut parts = own_path(text)?.split('/').skip_while(|part| *part != ours);
+        parts.nth(1)
+    }
+
     /// The directory, for people.
     pub(super) fn path(&self) -> &Path {
         &self.dir

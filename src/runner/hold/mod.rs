@@ -5,6 +5,7 @@
 
 mod exec;
 mod journal;
+pub(super) mod notify;
 mod output;
 mod pack;
 mod sweep;
@@ -82,6 +83,7 @@ pub(super) struct Hold {
     buffer: Vec<u8>,
     journal: journal::State,
     execs: exec::Execs,
+    pub(super) notify: notify::Notify,
     packer: Packer,
     /// The process number of the packer's helper.
     helper: i32,
@@ -99,6 +101,7 @@ impl Hold {
         files: Option<RlimitPlan>,
         first_key: u64,
         journal: PathBuf,
+        notify: notify::Notify,
     ) -> Hold {
         Hold {
             files,
@@ -119,6 +122,7 @@ impl Hold {
             buffer: vec![0; READ_MAX],
             journal: journal::State::new(journal),
             execs: exec::Execs::default(),
+            notify,
             packer: Packer::default(),
             helper: 0,
             turn: 0,
@@ -201,9 +205,14 @@ impl Hold {
         if !plan.rlimits.iter().any(|limit| limit.resource == "nofile") {
             plan.rlimits.extend(self.files.clone());
         }
+        let instance = plan.instance.clone();
         let failed = |what: &str, error: &dyn std::fmt::Display| {
-            format!("cannot start {}: {what}: {error}", plan.instance)
+            format!("cannot start {instance}: {what}: {error}")
         };
+        if plan.notify {
+            let variable = self.notify.variable().map_err(|e| failed("notify socket", &e))?;
+            plan.envp.push(variable.into());
+        }
         let (output, stdout, stderr) =
             self.open_output(&plan, inherited).map_err(|e| failed("output", &e))?;
         let group = match self.cgroups.as_mut() {
@@ -238,6 +247,7 @@ impl Hold {
             unit: plan.unit,
             instance: plan.instance,
             ended: false,
+            said: notify::Said::new(),
         };
         let marks = match group {
             Some(_) => Vec::new(),
@@ -252,6 +262,7 @@ impl Hold {
             stop: None,
             kill: false,
             marks,
+            notify: plan.notify,
             output,
         })
     }
@@ -304,6 +315,9 @@ impl Hold {
         }
         if start.group.is_none() {
             self.mains.insert(start.pid);
+        }
+        if start.notify {
+            self.notify.allow(start.pid, key);
         }
         self.starts.insert(key, start);
         if let Err(error) = watched {
@@ -509,6 +523,7 @@ impl Hold {
         let Some(mut start) = self.starts.remove(&key) else { return };
         let Life::Ending { exit, at, watch, .. } = start.life else { return };
         self.end_execs_of(epoll, key);
+        self.notify.forget(start.pid, key);
         if let Some(events) = watch {
             let _gone = epoll.delete(&events);
         }

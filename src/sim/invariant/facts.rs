@@ -118,6 +118,8 @@ impl Facts {
             | Event::HookDone { .. }
             | Event::ProbeDone { .. }
             | Event::ProbeTold { .. }
+            | Event::WatchdogFed { .. }
+            | Event::StatusTold { .. }
             | Event::DataRemoved { .. } => {}
         }
         self.jobs.before_event(&self.meddled, event);
@@ -208,7 +210,9 @@ impl Facts {
             }
             Event::HookDone { id, .. }
             | Event::ProbeDone { id, .. }
-            | Event::ProbeTold { id, .. } => id,
+            | Event::ProbeTold { id, .. }
+            | Event::WatchdogFed { id, .. }
+            | Event::StatusTold { id, .. } => id,
             Event::NodesChanged { unit, .. } | Event::DataRemoved { unit, .. } => {
                 news.touched.insert(unit.clone());
                 return;

@@ -32,6 +32,10 @@ impl Behaviours {
     /// Lets a unit wait for its programs' word if the script says when they are ready and the
     /// unit itself does not ask: as if it had a readiness probe of the kind `notify`.
     pub(super) fn gate(&self, unit: &mut UnitSpec) {
+        if unit.template.watchdog.is_some() {
+            // Liveness probes succeed, and a watchdog is fed.
+            Arc::make_mut(&mut unit.template).watchdog = None;
+        }
         let name = unit.key.name.as_str();
         let of_unit = |whose: &Whose| match &whose.instance {
             Some(instance) => instance.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')),

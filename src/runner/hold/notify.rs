@@ -1,0 +1,182 @@
+//! What programs say of themselves: systemd's notification protocol (sd_notify(3)).
+//!
+//! Responsible for taking it from the right sender only (a process of a start that may), for what of it
+//! lasts, and for handing it on. Must not know what follows from it.
+//!
+//! One socket serves all starts, so that it costs none of them a descriptor. Who has sent is known by
+//! the kernel's word (SCM_CREDENTIALS), and whose process that is by its number, its cgroup or its
+//! session. A sender that has ended before it is looked at cannot be told any more, as under systemd:
+//! such a program waits by BARRIER=1 until it was heard.
+
+use super::{Hold, Known};
+use crate::core::id::InstanceId;
+use crate::runner::protocol::Notice;
+use crate::runner::sys::{self, Datagram};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+
+/// The variable that tells a program where to send.
+const VARIABLE: &str = "NOTIFY_SOCKET";
+/// The longest datagram that is taken (systemd's own `NOTIFY_BUFFER_MAX`).
+const DATAGRAM_MAX: usize = 4 << 10;
+/// The longest value that is kept.
+const VALUE_MAX: usize = 256;
+/// So many datagrams are taken in one turn of the loop: a program that talks without end costs the
+/// others no more than that.
+const TURN_MAX: usize = 64;
+
+/// What of it is handed on, and whether it still holds for a daemon that comes later.
+const KEYS: &[(&str, bool)] = &[
+    ("READY", true),
+    ("STATUS", true),
+    ("STOPPING", true),
+    ("RELOADING", false),
+    ("ERRNO", false),
+    ("WATCHDOG", false),
+];
+
+/// Names and values, the last of each.
+pub(in crate::runner) type Said = BTreeMap<String, String>;
+
+/// The socket and who may use it.
+#[derive(Debug)]
+pub(in crate::runner) struct Notify {
+    /// The socket and its path, or why there is none.
+    socket: Result<(UnixDatagram, PathBuf), String>,
+    /// The main processes of starts that may.
+    by_pid: BTreeMap<i32, u64>,
+    /// What no daemon has been told yet, by start.
+    news: BTreeMap<u64, Said>,
+}
+
+impl Notify {
+    /// Nobody may yet.
+    pub(in crate::runner) const fn new(socket: Result<(UnixDatagram, PathBuf), String>) -> Notify {
+        Notify { socket, by_pid: BTreeMap::new(), news: BTreeMap::new() }
+    }
+
+    /// The socket, for the poller.
+    pub(in crate::runner) fn socket(&self) -> Option<&UnixDatagram> {
+        self.socket.as_ref().ok().map(|(socket, _)| socket)
+    }
+
+    /// The variable for a program's environment.
+    ///
+    /// # Errors
+    /// There is no socket; why, for people.
+    pub(super) fn variable(&self) -> Result<Vec<u8>, String> {
+        let (_, path) = self.socket.as_ref().map_err(Clone::clone)?;
+        let mut pair = format!("{VARIABLE}=").into_bytes();
+        pair.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        Ok(pair)
+    }
+
+    /// A start may.
+    pub(super) fn allow(&mut self, pid: i32, key: u64) {
+        self.by_pid.insert(pid, key);
+    }
+
+    /// A start is gone.
+    pub(super) fn forget(&mut self, pid: i32, key: u64) {
+        if self.by_pid.get(&pid) == Some(&key) {
+            self.by_pid.remove(&pid);
+        }
+        self.news.remove(&key);
+    }
+
+    /// The next daemon is told what lasts when it is welcomed.
+    pub(in crate::runner) fn forget_news(&mut self) {
+        self.news.clear();
+    }
+}
+
+impl Hold {
+    /// Takes what has been sent.
+    pub(in crate::runner) fn hear(&mut self) {
+        let mut buffer = [0; DATAGRAM_MAX];
+        for _ in 0..TURN_MAX {
+            let Some(socket) = self.notify.socket() else { return };
+            let Ok(datagram) = sys::receive_datagram(socket.as_fd(), &mut buffer) else { return };
+            // Descriptors that came with it are closed here: that is what BARRIER=1 waits for.
+            let Datagram { len, whole, pid, descriptors: _closed } = datagram;
+            let text = buffer.get(..len).unwrap_or_default();
+            if let (true, Some(pid)) = (whole, pid)
+                && let Some(key) = self.speaker(pid)
+            {
+                self.note(key, &String::from_utf8_lossy(text));
+            }
+        }
+    }
+
+    /// The start that this process belongs to, if that one may speak.
+    fn speaker(&self, pid: i32) -> Option<u64> {
+        if let Some(key) = self.notify.by_pid.get(&pid) {
+            return Some(*key);
+        }
+        let key = match &self.cgroups {
+            Some(cgroups) => {
+                let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+                let id = id_of(cgroups.start_in(&text)?)?;
+                match self.ids.get(&id)? {
+                    Known::Live(key) => *key,
+                    Known::Ended(_) => return None,
+                }
+            }
+            None => {
+                let session = nix::unistd::getsid(Some(Pid::from_raw(pid))).ok()?;
+                *self.notify.by_pid.get(&session.as_raw())?
+            }
+        };
+        let start = self.starts.get(&key)?;
+        (self.notify.by_pid.get(&start.pid) == Some(&key)).then_some(key)
+    }
+
+    fn note(&mut self, key: u64, text: &str) {
+        let Some(start) = self.starts.get_mut(&key) else { return };
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once('=') else { continue };
+            let Some((_, lasts)) = KEYS.iter().find(|(known, _)| *known == name) else { continue };
+            // It is shown on terminals.
+            let printable = value.chars().filter(|c| !c.is_control());
+            let value: String = printable.take(VALUE_MAX).collect();
+            if *lasts {
+                start.held.said.insert(name.to_owned(), value.clone());
+            }
+            self.notify.news.entry(key).or_default().insert(name.to_owned(), value);
+        }
+    }
+
+    /// What the daemon is to be told. What one start says before that is told is one piece of news.
+    pub(in crate::runner) fn take_news(&mut self) -> Vec<Notice> {
+        let news = std::mem::take(&mut self.notify.news);
+        let told = news.into_iter().filter_map(|(key, said)| {
+            Some(Notice::Told { id: self.starts.get(&key)?.held.id, said })
+        });
+        told.collect()
+    }
+}
+
+/// The start of a cgroup's name, as `start::cgroup_name` makes it.
+fn id_of(name: &str) -> Option<InstanceId> {
+    let mut parts = name.rsplit('.');
+    let generation = parts.next()?.parse().ok()?;
+    let slot = u64::from_str_radix(parts.next()?, 16).ok()?;
+    name.starts_with("i-").then_some(InstanceId { slot, generation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroups_name_tells_its_start() {
+        let id = InstanceId { slot: (7 << 32) | 0xab, generation: 3 };
+        assert_eq!(id_of("i-a.b-0.7000000ab.3"), Some(id));
+        for other in ["a.7000000ab.3", "i-a.7000000ab", "i-a.x.3", "i-a.7.x", ""] {
+            assert_eq!(id_of(other), None, "{other}");
+        }
+    }
+}
