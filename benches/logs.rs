@@ -185,6 +185,7 @@ fn plan(dir: &Path, number: usize, bytes: usize) -> SpawnPlan {
         rlimits: Vec::new(),
         resources: wsup::core::spec::Resources::default(),
         sandbox: None,
+        notify: false,
         log: LogPlan::File {
             path: path_of(dir, number).into(),
             max_size: FILE_MAX,
