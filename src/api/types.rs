@@ -689,6 +689,8 @@ pub enum Verb {
     Suspend,
     /// Job, cronjob: go on.
     Resume,
+    /// Have programs read their configuration anew.
+    Reload,
     /// Send a signal to main processes.
     Signal {
         /// By name or number.

@@ -7,7 +7,7 @@ use super::id::{InstanceId, UnitKey};
 use super::instance::probe;
 use super::record::Record;
 use super::report::Report;
-use super::spec::{InstanceTemplate, Lifecycle, SocketSpec};
+use super::spec::{InstanceTemplate, Lifecycle, Reload, SocketSpec};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub enum Hook {
     PostStart,
     /// Before the stop signal.
     PreStop,
+    /// When an operator asks for it (`ctl reload`).
+    Reload,
 }
 
 impl Hook {
@@ -40,6 +42,12 @@ impl Hook {
         let command = match self {
             Hook::PostStart => &lifecycle.post_start,
             Hook::PreStop => &lifecycle.pre_stop,
+            Hook::Reload => {
+                return match &lifecycle.reload {
+                    Some(Reload::Command(words)) => words,
+                    Some(Reload::Signal(_)) | None => &[],
+                };
+            }
         };
         command.as_deref().unwrap_or_default()
     }

@@ -62,6 +62,8 @@ reasons! {
     InstanceStartFailed,
     /// A hook failed.
     HookFailed,
+    /// Its program was made to read its configuration anew.
+    InstanceReloaded,
     /// It will not be started again until an operator acts.
     InstanceFailed,
     /// Something about it cannot be done and nothing else changes: its output cannot be written, or

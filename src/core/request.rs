@@ -35,6 +35,8 @@ pub enum Request {
     Restart(Target),
     /// Send a signal to the main process of each instance.
     Signal(Target, i32),
+    /// Make the program of each instance read its configuration anew, as `[lifecycle] reload` says.
+    Reload(Target),
     /// Remove: an instance is replaced by its controller, a unit is gone until it is applied again.
     Delete(Target),
     /// Change the desired count of a deployment or statefulset.

@@ -4,13 +4,13 @@
 //! Responsible for the meaning of every `wsup ctl` verb that changes something. Must not decide
 //! how many instances run or in what order.
 
-use super::action::Action;
+use super::action::{Action, Hook, Step};
 use super::id::{Kind, Revision, UnitKey, UnitName};
 use super::instance::{Input, State};
 use super::managed::{Buried, Memory, Unit, paused_of, replicas_of, suspend_of};
 use super::report::Reason;
 use super::request::{Answer, Done, Refusal, Request, Target};
-use super::spec::{UnitSpec, WorkloadSpec};
+use super::spec::{Reload, UnitSpec, WorkloadSpec};
 use super::time::Now;
 use super::workload::{NewJob, Note, cronjob, history};
 use super::{Core, signal};
@@ -27,6 +27,7 @@ impl Core {
             Request::Stop(target) => self.stop(now, &target),
             Request::Restart(target) => self.restart(now, &target),
             Request::Signal(target, signal) => self.signal(&target, signal),
+            Request::Reload(target) => self.reload(now, &target),
             Request::Delete(target) => self.delete(now, &target),
             Request::Scale(key, replicas) => self.scale(&key, replicas),
             Request::Undo(key, to) => self.undo(now, &key, to),
@@ -186,6 +187,38 @@ impl Core {
         let name = signal::name(number).map_or_else(|| format!("signal {number}"), str::to_owned);
         let what = if sent == 1 { "process" } else { "processes" };
         said(format!("{name} sent to {sent} {what} of {target}"))
+    }
+
+    fn reload(&mut self, now: Now, target: &Target) -> Answer {
+        let (mut asked, mut without) = (0, false);
+        for slot in self.slots_of(target)? {
+            let Some(instance) = self.instances.get(&slot) else { continue };
+            let runs = matches!(instance.state, State::PostStart { .. } | State::Running { .. });
+            let how = instance.template.lifecycle.reload.clone();
+            let (id, unit, name) = (instance.id(), instance.unit.clone(), instance.name.clone());
+            match how.filter(|_| runs) {
+                None => without |= runs,
+                Some(Reload::Signal(signal)) => {
+                    self.actions.push_back(Action::Signal { id, signal });
+                    let note = Note::normal(Reason::InstanceReloaded, "reloaded");
+                    self.report(now, Some(&unit), Some(&name), note);
+                    asked += 1;
+                }
+                Some(Reload::Command(_)) => {
+                    self.ask_for(slot, Step::Hook(Hook::Reload), Action::Hook);
+                    asked += 1;
+                }
+            }
+        }
+        match (asked, without) {
+            (0, true) => invalid(format!(
+                "{target} says nothing of how to reload: add `reload` to [lifecycle], or use \
+                 `signal` or `rollout restart`"
+            )),
+            (0, false) => invalid(format!("{target} has no running process")),
+            (1, _) => said(format!("1 instance of {target} reloads")),
+            (n, _) => said(format!("{n} instances of {target} reload")),
+        }
     }
 
     fn delete(&mut self, now: Now, target: &Target) -> Answer {

@@ -412,14 +412,19 @@ impl Core {
             instance: instance.name.to_string(),
             step,
             template: Arc::clone(&instance.template),
-            vars: self.variables(instance, unit),
+            vars: self.variables(instance, unit, step),
             data_dir: data_dir(unit, instance),
             sockets: unit.spec.sockets.clone().into(),
         };
         self.actions.push_back(how(Box::new(spawn)));
     }
 
-    fn variables(&self, instance: &Instance, unit: &Unit) -> Vec<(&'static str, String)> {
+    fn variables(
+        &self,
+        instance: &Instance,
+        unit: &Unit,
+        step: Step,
+    ) -> Vec<(&'static str, String)> {
         let revision = unit.kept.memory.revision_of(instance.set).unwrap_or(1);
         let mut vars = vec![
             ("WSUP_UNIT", instance.unit.name.to_string()),
@@ -427,6 +432,10 @@ impl Core {
             ("WSUP_INSTANCE", instance.name.to_string()),
             ("WSUP_REVISION", revision.to_string()),
         ];
+        if let (Step::Hook(_) | Step::Probe(_), Some(pid)) = (step, instance.pid()) {
+            // systemd.exec(5): what runs beside a program is told its number.
+            vars.push(("MAINPID", pid.to_string()));
+        }
         let node = match &instance.identity {
             Identity::Node { name, .. } => name.clone(),
             Identity::Anonymous | Identity::Ordinal(_) | Identity::Index(_) => {

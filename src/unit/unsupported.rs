@@ -55,7 +55,6 @@ use Missing::{Hands, Head};
 /// where they are missing.
 const ROWS: &[(&str, Asks, Missing)] = &[
     ("depends_on", not_empty, Head),
-    ("lifecycle.reload", always, Head),
     ("probes.startup.http", https, Hands),
     ("probes.readiness.http", https, Hands),
     ("probes.liveness.http", https, Hands),

@@ -93,3 +93,34 @@ fn a_hook_that_the_daemon_died_of_is_run_again() {
     assert!(!crate::support::lives(pid));
     assert_eq!(daemon.read("scratch/story"), "main\npre\npre\nterm\n");
 }
+
+#[test]
+fn reload_is_a_command_or_a_signal() {
+    let command = "kind = \"statefulset\"\n[process]\ncommand = [\"sh\", \"-c\", \"trap 'echo again' \
+        HUP; echo up; while :; do sleep 0.02; done\"]\n[lifecycle]\n\
+        reload = [\"sh\", \"-c\", \"test ! -e @DIR@/scratch/bad && kill -HUP $(MAINPID)\"]\n";
+    let signal = command.replace(
+        "reload = [\"sh\", \"-c\", \"test ! -e @DIR@/scratch/bad && kill -HUP $(MAINPID)\"]",
+        "reload = { signal = \"SIGHUP\" }",
+    );
+    let plain = "kind = \"deployment\"\n[process]\ncommand = [\"sleep\", \"1000\"]\n";
+    let daemon = Daemon::start(&[("one", command), ("two", &signal), ("plain", plain)]);
+    for unit in ["one", "two"] {
+        let log = format!("log/{unit}/{unit}-0.log");
+        daemon.wait("it is up", |d| d.read(&log) == "up\n");
+        let pid = pid_of(&daemon.ps(unit)[0]);
+        assert!(daemon.ctl_ok(&["reload", unit]).contains("reload"));
+        daemon.wait("it has reloaded", |d| d.read(&log) == "up\nagain\n");
+        daemon.wait("that is told", |d| reasons(d, unit).iter().any(|r| r == "InstanceReloaded"));
+        assert_eq!(pid_of(&daemon.ps(unit)[0]), pid, "the process is the same");
+    }
+    std::fs::write(daemon.path("scratch/bad"), "").unwrap();
+    daemon.ctl_ok(&["reload", "one-0"]);
+    daemon.wait("its failure is told", |d| reasons(d, "one").iter().any(|r| r == "HookFailed"));
+    assert_eq!(daemon.ps("one")[0]["ready"], true, "and nothing else");
+    daemon.wait_ready("plain", 1);
+    let refused = daemon.ctl(&["reload", "plain"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("add `reload` to [lifecycle]"), "{refused:?}");
+    assert_eq!(daemon.ctl(&["reload", "nobody"]).code, 3);
+}

@@ -94,6 +94,7 @@ fn applies_to_all(verb: &Verb, kind: Kind) -> bool {
     match verb {
         Verb::Start | Verb::Stop | Verb::Delete => true,
         Verb::Restart | Verb::Signal { .. } => kind != Kind::CronJob,
+        Verb::Reload => runs_on,
         Verb::Suspend | Verb::Resume => !runs_on,
         Verb::Scale { .. } => matches!(kind, Kind::Deployment | Kind::StatefulSet),
         Verb::RolloutUndo { .. }
@@ -109,6 +110,7 @@ fn request(verb: &Verb, found: Found) -> Result<Request, ApiError> {
         Verb::Start => Request::Start(either(found)),
         Verb::Stop => Request::Stop(either(found)),
         Verb::Restart => Request::Restart(either(found)),
+        Verb::Reload => Request::Reload(either(found)),
         Verb::Delete => Request::Delete(either(found)),
         Verb::Signal { signal } => Request::Signal(either(found), signal_number(signal)?),
         Verb::Suspend => Request::Suspend(unit(found, "suspend")?),

@@ -68,6 +68,8 @@ enum Verb {
     Stop(targets::Args),
     /// Stop and start again in place; a finished job runs anew
     Restart(targets::Args),
+    /// Have programs read their configuration anew, as `[lifecycle] reload` says
+    Reload(targets::Args),
     /// Job, cronjob: run nothing (new) until resumed
     Suspend(targets::Args),
     /// Job, cronjob: go on
@@ -90,8 +92,6 @@ enum Verb {
     Version(version::Args),
     /// Show what units and instances use: CPU, memory, tasks, io
     Top(top::Args),
-    #[command(hide = true)]
-    Reload(Later),
     #[command(hide = true)]
     Exec(Later),
     #[command(hide = true)]
@@ -213,7 +213,6 @@ async fn run_verb(args: Args) -> Outcome {
 /// The name of a verb that is refused.
 fn not_built(verb: &Verb) -> Option<&'static str> {
     let (name, later) = match verb {
-        Verb::Reload(later) => ("reload", later),
         Verb::Exec(later) => ("exec", later),
         Verb::Attach(later) => ("attach", later),
         Verb::Reexec(later) => ("reexec", later),
@@ -237,6 +236,7 @@ async fn dispatch(verb: Verb, client: &Client, screen: &mut Screen) -> Outcome {
         Verb::Start(args) => targets::run(Does::Start, args, client, screen).await,
         Verb::Stop(args) => targets::run(Does::Stop, args, client, screen).await,
         Verb::Restart(args) => targets::run(Does::Restart, args, client, screen).await,
+        Verb::Reload(args) => targets::run(Does::Reload, args, client, screen).await,
         Verb::Suspend(args) => targets::run(Does::Suspend, args, client, screen).await,
         Verb::Resume(args) => targets::run(Does::Resume, args, client, screen).await,
         Verb::Signal(args) => signal::run(args, client, screen).await,
@@ -248,7 +248,6 @@ async fn dispatch(verb: Verb, client: &Client, screen: &mut Screen) -> Outcome {
         Verb::Ping(args) => ping::run(args, client, screen).await,
         Verb::Top(args) => top::run(args, client, screen).await,
         Verb::Version(_)
-        | Verb::Reload(_)
         | Verb::Exec(_)
         | Verb::Attach(_)
         | Verb::Reexec(_)

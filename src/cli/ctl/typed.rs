@@ -31,6 +31,7 @@ pub(in crate::cli) fn ask(words: &[String]) -> Result<Ask, Complaint> {
         Verb::Start(args) => Ok(targets::ask(Does::Start, args)),
         Verb::Stop(args) => Ok(targets::ask(Does::Stop, args)),
         Verb::Restart(args) => Ok(targets::ask(Does::Restart, args)),
+        Verb::Reload(args) => Ok(targets::ask(Does::Reload, args)),
         Verb::Suspend(args) => Ok(targets::ask(Does::Suspend, args)),
         Verb::Resume(args) => Ok(targets::ask(Does::Resume, args)),
         Verb::Signal(args) => Ok(signal::ask(args)),
@@ -52,12 +53,7 @@ pub(in crate::cli) fn ask(words: &[String]) -> Result<Ask, Complaint> {
         | Verb::Wait(_)
         | Verb::Ping(_)
         | Verb::Version(_) => Err(nothing()),
-        Verb::Top(_)
-        | Verb::Reload(_)
-        | Verb::Exec(_)
-        | Verb::Attach(_)
-        | Verb::Reexec(_)
-        | Verb::Shutdown(_) => {
+        Verb::Top(_) | Verb::Exec(_) | Verb::Attach(_) | Verb::Reexec(_) | Verb::Shutdown(_) => {
             Err(Complaint::new(format!("`{name}` is not supported in a script yet")).help(CHANGING))
         }
     }

@@ -153,3 +153,11 @@ impl Instance {
         effects.extend(probes.ask(now.mono).into_iter().map(Effect::Probe));
     }
 }
+
+/// The `reload` hook has returned. Whether it succeeded is only told: the program runs on.
+pub(super) fn reloaded(failure: Option<&str>) -> Effect {
+    Effect::Tell(match failure {
+        None => Note::normal(Reason::InstanceReloaded, "reloaded"),
+        Some(failure) => Note::warning(Reason::HookFailed, format!("reload hook: {failure}")),
+    })
+}

@@ -386,6 +386,7 @@ impl Instance {
             Input::HookDone { hook, failure } => match hook {
                 Hook::PostStart => self.post_start_done(now, failure, effects),
                 Hook::PreStop => self.pre_stop_done(now, failure, effects),
+                Hook::Reload => effects.push(health::reloaded(failure)),
             },
             Input::Tick => self.tick(now, effects),
             Input::Leave => {

@@ -79,6 +79,7 @@ impl Invariant for Availability {
                 | Request::Stop(target)
                 | Request::Restart(target)
                 | Request::Delete(target)
+                | Request::Reload(target)
                 | Request::Signal(target, _) => match target {
                     Target::Unit(key) => self.interfere(key),
                     Target::Instance(name) => {

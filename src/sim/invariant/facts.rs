@@ -131,6 +131,7 @@ impl Facts {
             | Request::Stop(target)
             | Request::Restart(target)
             | Request::Delete(target)
+            | Request::Reload(target)
             | Request::Signal(target, _) => match target {
                 Target::Unit(key) => Some(key.clone()),
                 Target::Instance(name) => core.instance(name).map(|view| view.unit),

@@ -159,6 +159,7 @@ impl Ledgers {
             | Request::Stop(_)
             | Request::Restart(_)
             | Request::Delete(_)
+            | Request::Reload(_)
             | Request::Signal(..) => {}
             // These end no run without its being told of.
             Request::Scale(..)
