@@ -114,6 +114,7 @@ impl Core {
         let key = spec.key.clone();
         self.watch_nodes(&spec);
         self.units.insert(key.clone(), Box::new(Unit::new(spec, now.wall)));
+        self.index_dependencies(now, &key);
         self.report(now, Some(&key), None, Note::normal(Reason::UnitApplied, "created"));
         self.dirty.insert(key);
     }
@@ -127,6 +128,7 @@ impl Core {
         }
         unit.invalid = None;
         unit.apply(spec.clone());
+        self.index_dependencies(now, &key);
         if nodes_changed {
             self.watch_nodes(&spec);
         }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 /// A sentence that names the first one that is broken, and by what.
 pub fn check(core: &Core) -> Result<(), String> {
     indexes_agree(core)?;
+    super::depends::agrees(core)?;
     one_instance_per_identity(core)?;
     no_forgotten_work(core)
 }

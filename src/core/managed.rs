@@ -4,6 +4,7 @@
 //! Responsible for live changes ("overrides") and how they end, and for what is remembered of a
 //! unit over the end of the daemon. Must not decide about instances.
 
+use super::depends::Offers;
 use super::event::UnitsRead;
 use super::id::{Kind, UnitKey};
 use super::spec::{InstanceTemplate, UnitSpec, WorkloadSpec};
@@ -16,6 +17,7 @@ use super::workload::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -244,6 +246,9 @@ pub struct Buried {
     /// It is a job that finished and whose time to live is over: an `apply` does not run it
     /// again as long as its file says the same.
     pub finished: bool,
+    /// It is a job that completed.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 /// A unit.
@@ -263,6 +268,12 @@ pub struct Unit {
     pub jobs: BTreeSet<UnitKey>,
     /// Daemonset: the nodes that are there; `None`: not told yet.
     pub nodes: Option<BTreeMap<String, Option<String>>>,
+    /// The names that it depends on, as they are indexed.
+    pub depends_on: BTreeSet<SmolStr>,
+    /// Its dependencies are not there: no instance of it is started.
+    pub waits: bool,
+    /// What it is for those that depend on it; kept up to date while there are any.
+    pub offers: Offers,
     /// When its controller wants to be called again.
     pub recheck: Option<Mono>,
     /// What was last given to the store.
@@ -301,6 +312,9 @@ impl Unit {
             instances: Observations::default(),
             jobs: BTreeSet::new(),
             nodes: None,
+            depends_on: BTreeSet::new(),
+            waits: false,
+            offers: Offers::default(),
             recheck: None,
             stored: None,
             status_stored: SmallVec::new(),

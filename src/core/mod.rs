@@ -8,6 +8,7 @@
 
 pub mod action;
 mod apply;
+mod depends;
 pub mod encoded;
 pub mod event;
 pub mod id;
@@ -77,6 +78,8 @@ pub struct Core {
     instances: BTreeMap<u64, Box<Instance>>,
     /// Instances by name, for operators; two units of different kinds may use one name.
     names: BTreeMap<SmolStr, BTreeSet<u64>>,
+    /// Units by the names that they depend on.
+    dependents: BTreeMap<SmolStr, BTreeSet<UnitKey>>,
     /// Units that are gone while their file is still there.
     tombstones: BTreeMap<UnitKey, Buried>,
     /// Files that are invalid and have no last good version.
@@ -117,6 +120,7 @@ impl Core {
             units: BTreeMap::new(),
             instances: BTreeMap::new(),
             names: BTreeMap::new(),
+            dependents: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             invalid: BTreeMap::new(),
             dirty: BTreeSet::new(),

@@ -60,6 +60,8 @@ reasons! {
     InstanceDeleted,
     /// Its program could not be started.
     InstanceStartFailed,
+    /// It waits for what its unit depends on.
+    InstanceWaiting,
     /// A hook failed.
     HookFailed,
     /// Its program was made to read its configuration anew.

@@ -229,7 +229,7 @@ impl Core {
                 let owned = unit.kept.owner.is_some();
                 unit.successor = None;
                 if !owned {
-                    self.bury(Buried { file, finished: false });
+                    self.bury(Buried { file, finished: false, complete: false });
                 }
                 self.delete_unit(key);
                 said(format!("{key} deleted"))

@@ -90,6 +90,7 @@ impl StoredInstance {
             leaving: self.leaving,
             held: self.held,
             state: self.state,
+            gated: false,
             early: Vec::new(),
             says: None,
         }
@@ -113,10 +114,12 @@ impl Core {
             }
         }
         self.link_jobs();
+        self.index_all();
         for record in found.records.iter().filter(|r| r.key.starts_with(INSTANCE_PREFIX)) {
             self.restore_instance(now, record);
         }
         let adopted = self.judge_instances(now, &found);
+        self.gate_all(now);
         self.report(now, None, None, Note::normal(Reason::DaemonStarted, "started"));
         if adopted > 0 {
             let what = if adopted == 1 { "instance" } else { "instances" };
@@ -214,6 +217,7 @@ impl Core {
         let template = unit.kept.memory.template_of(stored.set).unwrap_or(&unit.spec.template);
         let mut instance = stored.into_instance(Arc::clone(template));
         instance.adopted(now.mono);
+        instance.gated = unit.waits;
         unit.instances.insert(instance.observed());
         self.names.entry(instance.name.clone()).or_default().insert(slot);
         self.timers.shift(Timer::Instance(slot), None, instance.deadline());

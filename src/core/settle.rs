@@ -79,6 +79,11 @@ impl Core {
         {
             self.dirty.insert(owner);
         }
+        self.open_gate(now, key);
+        self.offer(now, key);
+        if self.shutdown.is_some() {
+            self.release_dependencies(key);
+        }
     }
 
     /// Whether this node's labels hold all that the unit asks for.
@@ -88,9 +93,11 @@ impl Core {
 
     fn reconcile(&mut self, now: Now, key: &UnitKey) -> Option<Outcome> {
         let owner_stopped = key.kind == Kind::Job && self.owner_stopped(key);
+        // What others still need is stopped after them.
+        let shutdown = self.shutdown.filter(|_| !self.is_needed(key));
         let jobs = self.observe_jobs(key);
         let unit = self.units.get_mut(key)?;
-        let mode = mode_of(unit, &self.config, self.shutdown, owner_stopped);
+        let mode = mode_of(unit, &self.config, shutdown, owner_stopped);
         let Unit { spec, kept, instances: observed, nodes, .. } = &mut **unit;
         let observed = &*observed;
         let context = Context { name: key.name.as_str(), template: &spec.template, mode, now };
@@ -244,6 +251,7 @@ impl Core {
             leaving: false,
             held: false,
             state: State::Pending { why: super::instance::Waiting::New },
+            gated: unit.waits,
             early: Vec::new(),
             says: None,
         };
@@ -274,6 +282,7 @@ impl Core {
         unit.kept.owner = Some(owner.clone());
         unit.kept.scheduled = new.scheduled;
         self.units.insert(key.clone(), Box::new(unit));
+        self.index_dependencies(now, &key);
         self.dirty.insert(key);
         true
     }
@@ -295,7 +304,9 @@ impl Core {
         let Some(unit) = self.units.get(key) else { return };
         if unit.kept.owner.is_none() {
             let file = UnitSpec::clone(&unit.kept.file);
-            self.bury(Buried { file, finished: true });
+            let complete =
+                matches!(&unit.kept.memory, Memory::Job(s) if s.finished() == Some(true));
+            self.bury(Buried { file, finished: true, complete });
         }
         self.delete_unit(key);
     }
@@ -312,6 +323,7 @@ impl Core {
         if key.kind == Kind::DaemonSet {
             self.actions.push_back(Action::WatchNodes { unit: key.clone(), nodes: None });
         }
+        self.forget_dependencies(now, key, &unit);
         let reason =
             if unit.kept.owner.is_some() { Reason::JobDeleted } else { Reason::UnitRemoved };
         self.report(now, Some(key), None, Note::normal(reason, "removed"));
@@ -369,6 +381,12 @@ impl Core {
                     self.ask_for(slot, Step::Hook(hook), Action::Hook);
                 }
                 Effect::Probe(kind) => self.ask_for(slot, Step::Probe(kind), Action::Probe),
+                Effect::Waits => {
+                    if let Some(why) = self.why_waits(&unit) {
+                        let note = Note::normal(Reason::InstanceWaiting, why);
+                        self.report(now, Some(&unit), Some(&name), note);
+                    }
+                }
                 Effect::Terminate(signal) => {
                     self.actions.push_back(Action::Terminate { id, signal });
                 }
@@ -484,9 +502,11 @@ impl Core {
     /// is to be settled again.
     fn advance_shutdown(&mut self) -> bool {
         let Some(stage) = self.shutdown else { return false };
-        let busy =
-            self.instances.values().any(|i| i.has_process() && stage_of(i.unit.kind) <= stage);
-        if busy || stage == Shutdown::Done {
+        let living = || self.instances.values().filter(|i| i.has_process());
+        // What waits for a dependent of a later stage does not hold that stage up.
+        let busy = living().any(|i| stage_of(i.unit.kind) <= stage && !self.is_needed(&i.unit));
+        let last = stage == Shutdown::Agents && living().next().is_some();
+        if busy || last || stage == Shutdown::Done {
             return false;
         }
         let next = match stage {

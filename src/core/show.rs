@@ -3,6 +3,7 @@
 //! Responsible for the words that people see for states and reasons. Changes nothing.
 
 use super::Core;
+use super::depends::is_waiting;
 use super::id::{Kind, UnitKey};
 use super::instance::stop::Rung;
 use super::instance::{Instance, Program, State, Waiting};
@@ -69,7 +70,13 @@ impl Core {
     fn views_of(&self, unit: &Unit, slots: impl Iterator<Item = u64>) -> Vec<InstanceView> {
         let mut views: Vec<InstanceView> = slots
             .filter_map(|slot| self.instances.get(&slot))
-            .map(|instance| instance_view(unit, instance))
+            .map(|instance| {
+                let mut view = instance_view(unit, instance);
+                if is_waiting(instance) {
+                    view.reason = self.why_waits(&instance.unit);
+                }
+                view
+            })
             .collect();
         views.sort_by(|a, b| (a.ordinal, &a.node, a.slot).cmp(&(b.ordinal, &b.node, b.slot)));
         views
@@ -205,9 +212,10 @@ fn wall_of(instance: &Instance, at: Mono) -> Wall {
     wall.plus(at.since(mono))
 }
 
-fn state_words(instance: &Instance) -> (InstanceState, Option<String>) {
+pub(super) fn state_words(instance: &Instance) -> (InstanceState, Option<String>) {
     match &instance.state {
         State::Pending { why: Waiting::New } => (InstanceState::Pending, None),
+        State::Pending { why: Waiting::Dependencies } => (InstanceState::Pending, None),
         State::Pending { why: Waiting::Held } => {
             (InstanceState::Pending, Some("stopped by an operator".to_owned()))
         }

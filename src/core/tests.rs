@@ -1,6 +1,7 @@
 //! Tables for what the engine itself decides: live changes, files that come, go and break, and
 //! what a new daemon makes of what it finds.
 
+mod depends;
 mod finite;
 mod plain;
 

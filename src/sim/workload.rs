@@ -8,10 +8,10 @@ use crate::core::id::{Kind, UnitKey, UnitName};
 use crate::core::request::{Request, Target};
 use crate::core::spec::{
     Amount, Backoff, ClockChange, ConcurrencyPolicy, CronJobSpec, DaemonSetSpec, DaemonStrategy,
-    DeploymentSpec, DeploymentStrategy, FailureAction, FailureRule, InitStep, InstanceTemplate,
-    JobSpec, Lifecycle, LogDriver, LogSpec, ManagementPolicy, Nodes, ProcessSpec, Resources,
-    RestartLimit, RestartPolicy, RestartSpec, Retention, Sandbox, StatefulSetSpec,
-    StatefulStrategy, SuccessRule, UnitSpec, WorkloadSpec,
+    Dependency, DependencyCondition, DeploymentSpec, DeploymentStrategy, FailureAction,
+    FailureRule, InitStep, InstanceTemplate, JobSpec, Lifecycle, LogDriver, LogSpec,
+    ManagementPolicy, Nodes, ProcessSpec, Resources, RestartLimit, RestartPolicy, RestartSpec,
+    Retention, Sandbox, StatefulSetSpec, StatefulStrategy, SuccessRule, UnitSpec, WorkloadSpec,
 };
 use crate::core::time::Millis;
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ use std::sync::Arc;
 pub(super) const VERSION: &str = "VERSION";
 /// The version that ends at once whenever it is started.
 pub(super) const BROKEN: &str = "broken";
+
+/// Units with numbers below it are depended on: those that most worlds have.
+const KEYS_MAX: u64 = 4;
 
 /// The label that this world's node has.
 pub(super) const NODE_LABEL: (&str, &str) = ("disk", "ssd");
@@ -63,15 +66,40 @@ pub(super) fn unit(random: &mut Random, key: UnitKey) -> UnitSpec {
         node_selector.insert(NODE_LABEL.0.to_owned(), value.to_owned());
     }
     UnitSpec {
+        depends_on: dependencies(random, &key),
         key,
         description: None,
         labels: BTreeMap::new(),
         node_selector,
-        depends_on: Vec::new(),
         sockets: Vec::new(),
         template: Arc::new(template(random, policy)),
         workload,
     }
+}
+
+/// Some units wait for others: for such of a kind before theirs, or of theirs and a lesser number, so
+/// that there is never a circle. Whether that unit is there is another matter.
+fn dependencies(random: &mut Random, key: &UnitKey) -> Vec<Dependency> {
+    if !random.permille(250) {
+        return Vec::new();
+    }
+    let kinds = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job];
+    let all =
+        kinds.into_iter().flat_map(|kind| (0..KEYS_MAX).filter_map(move |n| self::key(kind, n)));
+    let before: Vec<UnitKey> = all.filter(|other| other < key).collect();
+    let mut found = Vec::new();
+    for _ in 0..random.count(1, 2).min(u32::try_from(before.len()).unwrap_or(0)) {
+        let at = usize::try_from(random.below(before.len() as u64)).unwrap_or(0);
+        let Some(other) = before.get(at) else { continue };
+        let mut conditions = vec![DependencyCondition::Available, DependencyCondition::Started];
+        if other.kind == Kind::Job {
+            conditions.push(DependencyCondition::Complete);
+        }
+        let at = usize::try_from(random.below(conditions.len() as u64)).unwrap_or(0);
+        let condition = conditions.get(at).copied().unwrap_or(DependencyCondition::Available);
+        found.push(Dependency { unit: other.to_string(), condition });
+    }
+    found
 }
 
 fn finite_policy(random: &mut Random, job: &JobSpec) -> RestartPolicy {

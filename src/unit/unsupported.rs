@@ -54,7 +54,6 @@ use Missing::{Hands, Head};
 /// Paths of keys (`*`: every key of the table), which of their values ask for something, and
 /// where they are missing.
 const ROWS: &[(&str, Asks, Missing)] = &[
-    ("depends_on", not_empty, Head),
     ("probes.startup.http", https, Hands),
     ("probes.readiness.http", https, Hands),
     ("probes.liveness.http", https, Hands),

@@ -12,6 +12,7 @@
 mod crash;
 mod cron;
 mod daemonset;
+mod depends;
 mod deployment;
 mod dev;
 mod files;

@@ -147,6 +147,7 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::Hook(Hook::PostStart) => "post?".to_owned(),
         Effect::Hook(Hook::PreStop) => "pre?".to_owned(),
         Effect::Hook(Hook::Reload) => "reload?".to_owned(),
+        Effect::Waits => "waits".to_owned(),
         Effect::Gone => "gone".to_owned(),
         Effect::Tell(note) => match note.reason {
             Reason::ProbeFailed => "probe-failed".to_owned(),

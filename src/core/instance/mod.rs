@@ -58,6 +58,8 @@ pub enum Waiting {
     New,
     /// An operator stopped it.
     Held,
+    /// What its unit depends on is not there.
+    Dependencies,
 }
 
 /// Which program, in a form that can be remembered.
@@ -188,6 +190,9 @@ pub struct Instance {
     pub held: bool,
     /// Where it is in its life.
     pub state: State,
+    /// No run of it may begin: what its unit depends on is not there.
+    #[serde(skip)]
+    pub gated: bool,
     /// Probes of which its process said that all is well before they were looked at. Not remembered:
     /// a new daemon is told again.
     #[serde(skip)]
@@ -273,6 +278,8 @@ pub enum Effect {
     Probe(probe::Kind),
     /// Run this hook for the process of this generation.
     Hook(Hook),
+    /// It begins to wait for what its unit depends on: tell people.
+    Waits,
     /// Tell people.
     Tell(Note),
     /// It is gone for good.
@@ -406,7 +413,7 @@ impl Instance {
         match self.state {
             State::Pending { .. } if !self.leaving && !self.held => {
                 let program = self.next_program();
-                self.spawn(program, effects);
+                self.launch(program, effects);
             }
             State::Pending { .. }
             | State::Starting { .. }
@@ -426,6 +433,18 @@ impl Instance {
             Program::Main
         } else {
             Program::Init(0)
+        }
+    }
+
+    /// Begins a run, or waits until one may.
+    pub(super) fn launch(&mut self, program: Program, effects: &mut Vec<Effect>) {
+        if !self.gated {
+            return self.spawn(program, effects);
+        }
+        let why = Waiting::Dependencies;
+        if self.state != (State::Pending { why }) {
+            self.state = State::Pending { why };
+            effects.push(Effect::Waits);
         }
     }
 
@@ -576,7 +595,7 @@ impl Instance {
     fn start_again(&mut self, now: Now, program: Program, effects: &mut Vec<Effect>) {
         self.streak.restarted(&self.template.restart, now.mono);
         self.restarts = self.restarts.saturating_add(1);
-        self.spawn(program, effects);
+        self.launch(program, effects);
     }
 
     fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {

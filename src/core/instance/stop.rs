@@ -205,7 +205,7 @@ impl Instance {
             self.restarts = self.restarts.saturating_add(1);
             self.streak.restarted(&self.template.restart, now.mono);
             let program = self.next_program();
-            self.spawn(program, effects);
+            self.launch(program, effects);
         }
     }
 

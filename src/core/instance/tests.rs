@@ -31,6 +31,7 @@ pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Ins
     Instance {
         slot: 7,
         name: "api-x".into(),
+        gated: false,
         early: Vec::new(),
         says: None,
         unit: UnitKey::new(Kind::Deployment, UnitName::new("api").unwrap()),
@@ -53,7 +54,9 @@ pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Ins
 fn states() -> Vec<State> {
     let (past, future) = (Mono(NOW.mono.0 - 1), Mono(NOW.mono.0 + 5_000));
     let mut all = vec![State::Succeeded, State::Failed { message: "no".to_owned() }, State::GaveUp];
-    all.extend([Waiting::New, Waiting::Held].map(|why| State::Pending { why }));
+    all.extend(
+        [Waiting::New, Waiting::Held, Waiting::Dependencies].map(|why| State::Pending { why }),
+    );
     for program in [Program::Init(0), Program::Init(1), Program::Main] {
         all.push(State::Starting { program });
         all.extend([past, NOW.mono, future].map(|until| State::Backoff { until, program }));
@@ -138,6 +141,9 @@ fn inputs() -> Vec<Input<'static>> {
     all
 }
 
+/// It waits for what its unit depends on.
+const WAITING: State = State::Pending { why: Waiting::Dependencies };
+
 /// What must hold whatever happens to whatever instance.
 fn judge(before: &Instance, input: Input<'_>, after: &Instance, effects: &[Effect]) {
     let case = format!("{:?} + {input:?} -> {:?}, {effects:?}", before.state, after.state);
@@ -153,6 +159,10 @@ fn judge(before: &Instance, input: Input<'_>, after: &Instance, effects: &[Effec
     assert!(!gone || spawns == 0, "gone and started: {case}");
     assert!(!(gone && before.has_process() && !ended), "gone with a process: {case}");
     assert!(spawns <= 1, "two starts: {case}");
+    // A run that has begun goes on: only the step after an init step that succeeded is started.
+    let goes_on =
+        matches!(before.state, State::Init { .. } | State::Starting { program: Program::Init(_) });
+    assert!(spawns == 0 || !before.gated || goes_on, "started though it waits: {case}");
     assert_eq!(
         after.generation,
         before.generation + u32::try_from(spawns).unwrap(),
@@ -182,6 +192,9 @@ fn judge(before: &Instance, input: Input<'_>, after: &Instance, effects: &[Effec
             Effect::Probe(_) | Effect::Hook(_) => {
                 assert!(after.pid().is_some(), "asks nobody: {case}");
             }
+            Effect::Waits => {
+                assert!(after.gated && after.state == WAITING, "waits for nothing: {case}");
+            }
             Effect::Spawn(_) | Effect::Tell(_) | Effect::Gone => {}
         }
     }
@@ -193,7 +206,7 @@ fn every_state_takes_every_input() {
     for policy in [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never] {
         for state in states() {
             for input in inputs() {
-                for bits in 0..16 {
+                for bits in 0..32 {
                     let mut before = if bits & 8 == 0 {
                         instance(policy, 2, State::Succeeded)
                     } else {
@@ -203,6 +216,7 @@ fn every_state_takes_every_input() {
                     before.leaving = bits & 1 != 0;
                     before.held = bits & 2 != 0;
                     before.initialised = bits & 4 != 0;
+                    before.gated = bits & 16 != 0;
                     let mut after = before.clone();
                     let mut effects = Vec::new();
                     after.step(NOW, input, &mut effects);

@@ -109,7 +109,11 @@ impl Invariant for Availability {
         }
         self.note_ends(facts, turn);
         for (key, fleet) in &mut self.fleets {
-            if !turn.news.touched.contains(key) {
+            if facts.shutdown {
+                // Also what is stopped later than others, since those need it.
+                fleet.settled = false;
+            }
+            if !turn.news.touched.contains(key) || facts.shutdown {
                 continue;
             }
             // One that has ended without the core's knowledge counts: nobody could know better.

@@ -78,6 +78,8 @@ impl Set<'_> {
         self.room(surge > 0)?;
         match self.spec.strategy {
             DaemonStrategy::OnDelete => Ok(()),
+            // An old instance that waits goes outside the budget, and is not seen here.
+            _ if self.facts.waiters.contains(self.key) => Ok(()),
             DaemonStrategy::RollingUpdate { .. } if surge > 0 => self.surging(surge),
             DaemonStrategy::RollingUpdate { .. } => self.replacing(unavailable.max(1)),
         }

@@ -60,6 +60,9 @@ pub(in super::super) struct Facts {
     /// Instances by slot, from their first start until they are gone.
     pub(super) places: BTreeMap<u64, Place>,
     names: BTreeMap<(UnitKey, String), u64>,
+    /// Units that depended on others at some time. Instances of them may have been made long before
+    /// their first start, which is when they are seen from outside.
+    pub(super) waiters: BTreeSet<UnitKey>,
     /// All units.
     pub(super) units: BTreeMap<UnitKey, Known>,
     /// The nodes that the core was told of.
@@ -309,6 +312,9 @@ impl Facts {
         for view in core.units() {
             let Some(spec) = core.spec(&view.key) else { continue };
             let on = !(view.stopped || view.deleting || view.not_selected);
+            if !spec.depends_on.is_empty() {
+                self.waiters.insert(view.key.clone());
+            }
             let known = Known { spec, on, owner: view.owner, created: view.created_at };
             self.units.insert(view.key, known);
         }

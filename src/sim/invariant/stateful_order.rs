@@ -69,7 +69,11 @@ impl Set<'_> {
             };
         }
         if ordered {
-            self.creation()?;
+            // What was made while its policy was another one, and waited for what the unit depends
+            // on, begins when that is there.
+            if !self.facts.waiters.contains(self.key) {
+                self.creation()?;
+            }
             let condemned = self.going.keys().copied().filter(|o| !self.in_range(*o));
             self.descending_from_the_highest(condemned)?;
             self.nothing_before_all_are_up()?;

@@ -1,0 +1,215 @@
+//! Order between units: who waits for what, who is started when, and what is said of it.
+
+use super::*;
+use crate::core::spec::{Dependency, DependencyCondition};
+use crate::core::table::{Rule, by};
+use DependencyCondition::{Available, Complete, Started};
+
+fn after(mut spec: UnitSpec, dependencies: &[(&str, DependencyCondition)]) -> UnitSpec {
+    let of = |(unit, condition): &(&str, DependencyCondition)| Dependency {
+        unit: (*unit).to_owned(),
+        condition: *condition,
+    };
+    spec.depends_on = dependencies.iter().map(of).collect();
+    spec
+}
+
+/// The processes of a unit.
+fn runs(bench: &Bench, unit: &UnitKey) -> usize {
+    bench.core.instances_of(unit).iter().filter(|view| view.pid.is_some()).count()
+}
+
+fn reason(bench: &Bench, unit: &UnitKey) -> String {
+    let all = bench.core.instances_of(unit);
+    all.iter().find_map(|view| view.reason.clone()).unwrap_or_default()
+}
+
+fn api() -> UnitKey {
+    key(Kind::Deployment, "api")
+}
+
+/// The rule; the world; the files beside the unit's own; what it waits for; whether it may begin.
+type Row = (Rule, Bench, Vec<UnitSpec>, (&'static str, DependencyCondition), bool);
+
+#[test]
+fn what_counts_as_there() {
+    let stopped = |mut bench: Bench, key: UnitKey| {
+        bench.ask(Request::Stop(Target::Unit(key))).unwrap();
+        bench
+    };
+    let with = |units: Vec<UnitSpec>| {
+        let mut bench = Bench::new();
+        bench.apply(units);
+        bench
+    };
+    let done = |how: Exit| {
+        let mut bench = with(vec![job("migrate")]);
+        let name = bench.names_of(&key(Kind::Job, "migrate"))[0].clone();
+        bench.end(&name, how);
+        bench
+    };
+    let db = || deployment("db", 2);
+    #[rustfmt::skip]
+    let rows: Vec<Row> = vec![
+        (by("wsup", "a server is there when it is available"), with(vec![db()]), vec![db()], ("db", Available), true),
+        (by("wsup", "a kind may be named"), with(vec![db()]), vec![db()], ("deploy/db", Available), true),
+        (by("wsup", "another kind of that name is not meant"), with(vec![db()]), vec![db()], ("sts/db", Available), false),
+        (by("wsup", "a stopped one is not there"), stopped(with(vec![db()]), key(Kind::Deployment, "db")), vec![db()], ("db", Available), false),
+        (by("wsup", "one of which nothing is wanted is not there"), with(vec![deployment("db", 0)]), vec![deployment("db", 0)], ("db", Available), false),
+        (by("wsup", "nor is it started"), with(vec![deployment("db", 0)]), vec![deployment("db", 0)], ("db", Started), false),
+        (by("wsup", "what is not known is not there"), with(vec![]), vec![], ("db", Available), false),
+        (by("wsup", "a server is never complete"), with(vec![db()]), vec![db()], ("db", Complete), false),
+        (by("wsup", "a job that runs is not there"), with(vec![job("migrate")]), vec![job("migrate")], ("migrate", Available), false),
+        (by("wsup", "a job that runs is started"), with(vec![job("migrate")]), vec![job("migrate")], ("migrate", Started), true),
+        (by("wsup", "a complete job is there"), done(Exit::Code(0)), vec![job("migrate")], ("migrate", Available), true),
+        (by("wsup", "a complete job is complete"), done(Exit::Code(0)), vec![job("migrate")], ("migrate", Complete), true),
+        (by("wsup", "a complete job was started"), done(Exit::Code(0)), vec![job("migrate")], ("migrate", Started), true),
+        (by("wsup", "one try that failed is not the job's success"), done(Exit::Code(1)), vec![job("migrate")], ("migrate", Available), false),
+    ];
+    for (rule, mut bench, mut units, dependency, begins) in rows {
+        units.push(after(deployment("api", 1), &[dependency]));
+        bench.apply(units);
+        assert_eq!(runs(&bench, &api()), usize::from(begins), "{rule}");
+        assert_eq!(bench.names_of(&api()).len(), 1, "{rule}: it is made in any case");
+    }
+}
+
+/// A database, a migration that waits for it, an api that waits for both.
+fn graph() -> Vec<UnitSpec> {
+    vec![
+        deployment("db", 1),
+        after(job("migrate"), &[("db", Available)]),
+        after(deployment("api", 2), &[("migrate", Available), ("db", Available)]),
+    ]
+}
+
+#[test]
+fn a_graph_comes_up_in_order_and_says_why_it_waits() {
+    let mut bench = Bench::new();
+    let (db, migrate) = (key(Kind::Deployment, "db"), key(Kind::Job, "migrate"));
+    bench.apply(vec![
+        deployment("db", 0),
+        after(job("migrate"), &[("db", Available)]),
+        after(deployment("api", 2), &[("migrate", Available)]),
+    ]);
+    assert_eq!((runs(&bench, &migrate), runs(&bench, &api())), (0, 0));
+    assert_eq!(
+        reason(&bench, &api()),
+        "waits for job/migrate to complete, which waits for deployment/db to be available: no \
+         instance of it is wanted"
+    );
+    bench.ask(Request::Scale(db, 1)).unwrap();
+    assert_eq!((runs(&bench, &migrate), runs(&bench, &api())), (1, 0));
+    let run = bench.names_of(&migrate)[0].clone();
+    let why = reason(&bench, &api());
+    assert!(why.starts_with(&format!("waits for job/migrate to complete: {run} is in")), "{why}");
+    bench.end(&run, Exit::Code(0));
+    assert_eq!(runs(&bench, &api()), 2);
+    assert_eq!(reason(&bench, &api()), "");
+    let waits = bench.reports.iter().filter(|report| report.reason == Reason::InstanceWaiting);
+    assert_eq!(waits.count(), 3, "each is told of once");
+}
+
+#[test]
+fn what_runs_goes_on_and_what_crashes_waits_until_it_is_back() {
+    let mut bench = Bench::new();
+    bench.apply(graph());
+    let migrate = key(Kind::Job, "migrate");
+    let run = bench.names_of(&migrate)[0].clone();
+    bench.end(&run, Exit::Code(0));
+    assert_eq!(runs(&bench, &api()), 2);
+    let db = key(Kind::Deployment, "db");
+    bench.ask(Request::Stop(Target::Unit(db.clone()))).unwrap();
+    assert_eq!(runs(&bench, &api()), 2, "nobody is ended for it");
+    let first = bench.names_of(&api())[0].clone();
+    bench.end(&first, Exit::Code(1));
+    assert_eq!(runs(&bench, &api()), 1);
+    assert_eq!(reason(&bench, &api()), "waits for deployment/db to be available: it is stopped");
+    bench.pass(1_000);
+    assert_eq!(runs(&bench, &api()), 1);
+    // A new daemon knows it as well.
+    bench.reborn(true);
+    assert_eq!(runs(&bench, &api()), 1);
+    bench.ask(Request::Start(Target::Unit(db.clone()))).unwrap();
+    assert_eq!(runs(&bench, &api()), 2, "it begins at once");
+    // A dependency that is dropped from the file is waited for no more.
+    bench.ask(Request::Stop(Target::Unit(db))).unwrap();
+    bench.end(&first, Exit::Code(1));
+    let mut units = graph();
+    units[2].depends_on.clear();
+    assert_eq!(runs(&bench, &api()), 1);
+    bench.apply(units);
+    assert_eq!(runs(&bench, &api()), 2);
+}
+
+#[test]
+fn a_complete_job_whose_time_is_over_was_complete() {
+    let mut bench = Bench::new();
+    let mut migrate = job("migrate");
+    if let WorkloadSpec::Job(spec) = &mut migrate.workload {
+        spec.ttl_after_finished = Some(Millis::from_secs(10));
+    }
+    let units = || vec![migrate.clone(), after(deployment("api", 1), &[("migrate", Complete)])];
+    bench.apply(units());
+    let run = bench.names_of(&key(Kind::Job, "migrate"))[0].clone();
+    bench.end(&run, Exit::Code(0));
+    bench.pass(60);
+    assert!(bench.core.unit(&key(Kind::Job, "migrate")).is_none(), "it has gone");
+    let one = bench.names_of(&api())[0].clone();
+    bench.end(&one, Exit::Code(1));
+    assert_eq!(runs(&bench, &api()), 1, "its job was complete");
+    bench.reborn(true);
+    bench.end(&one, Exit::Code(1));
+    bench.pass(60);
+    assert_eq!(runs(&bench, &api()), 1, "also by what is remembered");
+}
+
+/// Whatever the kinds, who depends on something ends before it.
+#[test]
+fn the_daemon_stops_dependents_first() {
+    let mut core = Core::new(Bench::config(7));
+    let units = vec![
+        // Of one kind, in an order that its name would not give.
+        deployment("a-base", 1),
+        after(deployment("b-user", 1), &[("a-base", Started)]),
+        // A database that needs a server, which by its kind would go first.
+        after(deployment("c-top", 1), &[("b-user", Started)]),
+    ];
+    core.handle(now(0), Event::Units(UnitsRead { valid: units, ..UnitsRead::default() }));
+    let mut living: Vec<(InstanceId, String)> = Vec::new();
+    let mut ended = Vec::new();
+    let mut shutdown = false;
+    loop {
+        core.settle(now(0));
+        invariant::check(&core).unwrap();
+        let actions: Vec<Action> = std::iter::from_fn(|| core.poll_action()).collect();
+        let mut events = Vec::new();
+        for action in actions {
+            match action {
+                Action::Spawn(spawn) => {
+                    living.push((spawn.id, spawn.unit.name.to_string()));
+                    events.push(Event::Spawned { id: spawn.id, pid: 1 });
+                }
+                Action::Terminate { id, signal } => {
+                    let at = living.iter().position(|(other, _)| *other == id).unwrap();
+                    ended.push(living.remove(at).1);
+                    let exit = Exit::Signal(signal);
+                    events.push(Event::Exited { id, exit, at: now(0).mono });
+                }
+                Action::ShutdownComplete => {
+                    assert_eq!(ended, ["c-top", "b-user", "a-base"]);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        if events.is_empty() {
+            assert!(!std::mem::replace(&mut shutdown, true), "it hangs: {ended:?}");
+            assert_eq!(living.len(), 3);
+            events.push(Event::Shutdown);
+        }
+        for event in events {
+            core.handle(now(0), event);
+        }
+    }
+}
