@@ -186,6 +186,7 @@ fn plan(dir: &Path, number: usize, bytes: usize) -> SpawnPlan {
         resources: wsup::core::spec::Resources::default(),
         sandbox: None,
         notify: false,
+        sockets: Vec::new(),
         log: LogPlan::File {
             path: path_of(dir, number).into(),
             max_size: FILE_MAX,

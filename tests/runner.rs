@@ -19,6 +19,8 @@ mod resources;
 mod rig;
 #[path = "runner/sandbox.rs"]
 mod sandbox;
+#[path = "runner/sockets.rs"]
+mod sockets;
 #[path = "runner/trees.rs"]
 mod trees;
 

@@ -154,6 +154,13 @@ pub enum Action {
         /// What it counts as a node; `None`: it is gone, stop watching.
         nodes: Option<super::spec::Nodes>,
     },
+    /// These are the unit's listening sockets from now on; none, once it is gone.
+    Sockets {
+        /// The unit.
+        unit: UnitKey,
+        /// All of them.
+        sockets: Arc<[SocketSpec]>,
+    },
     /// Everything has ended after `Event::Shutdown`: the daemon may go.
     ShutdownComplete,
 }

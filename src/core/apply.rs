@@ -12,7 +12,7 @@ use super::managed::{Buried, Unit};
 use super::record::Record;
 use super::report::Reason;
 use super::restore;
-use super::spec::{Nodes, UnitSpec, WorkloadSpec};
+use super::spec::{Nodes, SocketSpec, UnitSpec, WorkloadSpec};
 use super::time::Now;
 use super::view::{Change, ChangeKind, FieldChange};
 use super::workload::Note;
@@ -115,6 +115,7 @@ impl Core {
         self.watch_nodes(&spec);
         self.units.insert(key.clone(), Box::new(Unit::new(spec, now.wall)));
         self.index_dependencies(now, &key);
+        self.offer_sockets(&key, &[]);
         self.report(now, Some(&key), None, Note::normal(Reason::UnitApplied, "created"));
         self.dirty.insert(key);
     }
@@ -127,13 +128,24 @@ impl Core {
             unit.nodes = None;
         }
         unit.invalid = None;
+        let sockets = unit.spec.sockets.clone();
         unit.apply(spec.clone());
         self.index_dependencies(now, &key);
+        self.offer_sockets(&key, &sockets);
         if nodes_changed {
             self.watch_nodes(&spec);
         }
         self.report(now, Some(&key), None, Note::normal(Reason::UnitApplied, "changed"));
         self.dirty.insert(key);
+    }
+
+    /// Has the unit's sockets opened as soon as it is applied, and moved as soon as they change.
+    fn offer_sockets(&mut self, key: &UnitKey, before: &[SocketSpec]) {
+        let Some(unit) = self.units.get(key) else { return };
+        if unit.spec.sockets != before && key.kind != Kind::CronJob {
+            let sockets = unit.spec.sockets.clone().into();
+            self.actions.push_back(Action::Sockets { unit: key.clone(), sockets });
+        }
     }
 
     pub(super) fn watch_nodes(&mut self, spec: &UnitSpec) {

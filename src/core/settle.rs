@@ -324,6 +324,10 @@ impl Core {
             self.actions.push_back(Action::WatchNodes { unit: key.clone(), nodes: None });
         }
         self.forget_dependencies(now, key, &unit);
+        if !unit.spec.sockets.is_empty() {
+            let sockets = Arc::from([]);
+            self.actions.push_back(Action::Sockets { unit: key.clone(), sockets });
+        }
         let reason =
             if unit.kept.owner.is_some() { Reason::JobDeleted } else { Reason::UnitRemoved };
         self.report(now, Some(key), None, Note::normal(reason, "removed"));

@@ -214,6 +214,7 @@ impl Bench {
             | Action::UnitGone { .. }
             | Action::RemoveData { .. }
             | Action::WatchNodes { .. }
+            | Action::Sockets { .. }
             | Action::ShutdownComplete => {}
         }
     }

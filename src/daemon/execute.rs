@@ -19,7 +19,7 @@ use crate::core::action::{Action, DataDir, Spawn};
 use crate::core::event::Event;
 use crate::core::id::{Kind, UnitKey};
 use crate::core::report::{Field, Reason, Report, Severity};
-use crate::core::spec::Nodes;
+use crate::core::spec::{Nodes, SocketSpec};
 use crate::os::clock;
 use crate::runner::client::Link;
 use crate::runner::protocol::Command;
@@ -149,6 +149,7 @@ impl Hands {
             Action::UnitGone { unit } => self.unit_gone(unit, core),
             Action::RemoveData { unit, dir } => self.remove_data(unit, dir),
             Action::WatchNodes { unit, nodes } => self.watch_nodes(unit, nodes),
+            Action::Sockets { unit, sockets } => self.want_sockets(unit, &sockets),
             Action::ShutdownComplete => turn.complete = true,
             // Taken out before.
             Action::Put(_) | Action::Drop { .. } => {}
@@ -163,6 +164,14 @@ impl Hands {
         }
         let sent = self.planner.plan(spawn).and_then(|plan| self.runners.spawn(plan));
         sent.err().map(|message| Event::SpawnFailed { id: spawn.id, message })
+    }
+
+    /// Has sockets opened and closed; whoever needs one that cannot be opened says so at its start.
+    fn want_sockets(&mut self, unit: UnitKey, sockets: &[SocketSpec]) {
+        match self.planner.sockets(sockets) {
+            Ok(wanted) => self.runners.want_sockets(Command::Sockets { unit, wanted }),
+            Err(error) => tracing::warn!("{unit}: {error}"),
+        }
     }
 
     fn instance_gone(&self, unit: &UnitKey, instance: String) {

@@ -11,12 +11,14 @@ use super::{data, logs};
 use crate::core::action::{Spawn, Step};
 use crate::core::instance::probe::Kind;
 use crate::core::spec::{
-    InstanceTemplate, LogDriver, ProbeHandler, ProbeSpec, ProcessSpec, Sandbox,
+    InstanceTemplate, LogDriver, ProbeHandler, ProbeSpec, ProcessSpec, Sandbox, SocketProtocol,
+    SocketSpec,
 };
 use crate::runner::protocol::{
-    Bytes, Credentials, LogPlan, RlimitPlan, SandboxPlan, SpawnPlan, candidates,
+    Bytes, Credentials, Listen, LogPlan, RlimitPlan, SandboxPlan, SocketPlan, SpawnPlan, candidates,
 };
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -92,7 +94,7 @@ impl Planner {
     /// What stands in the way and what to do about it, for people.
     pub fn plan(&self, spawn: &Spawn) -> Result<SpawnPlan, String> {
         let template = &*spawn.template;
-        refuse_unsupported(spawn)?;
+        refuse_unsupported(template)?;
         let process = &template.process;
         let identity = users::identity(Wanted {
             user: process.user.as_deref(),
@@ -124,8 +126,45 @@ impl Planner {
             cpu_affinity: process.cpu_affinity.clone(),
             rlimits: rlimits(process),
             notify: spawn.step == Step::Main && speaks(template),
+            sockets: match spawn.step {
+                Step::Main => self.sockets(&spawn.sockets)?,
+                Step::Init(_) | Step::Hook(_) | Step::Probe(_) => Vec::new(),
+            },
             log: self.log(spawn),
             new_run: begins_run(spawn),
+        })
+    }
+
+    /// A unit's sockets, with all names looked up.
+    ///
+    /// # Errors
+    /// The first that cannot be, for people.
+    pub fn sockets(&self, specs: &[SocketSpec]) -> Result<Vec<SocketPlan>, String> {
+        specs.iter().map(|spec| self.socket(spec)).collect()
+    }
+
+    fn socket(&self, spec: &SocketSpec) -> Result<SocketPlan, String> {
+        let listen = match spec.listen.strip_prefix("unix:") {
+            Some(path) => {
+                let owner = users::identity(Wanted {
+                    user: spec.user.as_deref(),
+                    group: spec.group.as_deref(),
+                    supplementary: None,
+                })?;
+                Listen::Unix {
+                    path: Bytes::from(self.working_dir.join(path)),
+                    mode: spec.mode,
+                    uid: owner.as_ref().filter(|_| spec.user.is_some()).map(|one| one.uid),
+                    gid: owner.as_ref().map(|one| one.gid),
+                }
+            }
+            None => Listen::Inet(address(&spec.listen)?),
+        };
+        Ok(SocketPlan {
+            name: spec.name.clone(),
+            listen,
+            udp: spec.protocol == SocketProtocol::Udp,
+            reuse_port: spec.reuse_port,
         })
     }
 
@@ -176,14 +215,24 @@ impl Planner {
 
 /// What units may say one day and this version does not do. The unit reader refuses it already;
 /// a spec out of an old store must not be run as if it were done.
-fn refuse_unsupported(spawn: &Spawn) -> Result<(), String> {
-    let template = &*spawn.template;
-    let parts =
-        [("[[ports]]", !template.ports.is_empty()), ("[[sockets]]", !spawn.sockets.is_empty())];
+fn refuse_unsupported(template: &InstanceTemplate) -> Result<(), String> {
+    let parts = [("[[ports]]", !template.ports.is_empty())];
     match parts.iter().find(|(_, used)| *used) {
         Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),
         None => Ok(()),
     }
+}
+
+/// An address to listen on. Names are not looked up: that may take as long as it likes.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = match text.rsplit_once(':') {
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        Some(("*", port)) => format!("[::]:{port}"),
+        Some(_) | None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| {
+        format!("cannot listen on `{text}`: write an IP address and a port, or \"*:PORT\" for all")
+    })
 }
 
 /// Whether a program is to speak for itself: by READY=1, or by signs of life.

@@ -62,6 +62,10 @@ impl One {
         One { link: None, waiting: Vec::new(), capacity, load: 0, heard: None, features: None }
     }
 
+    fn knows(&self, feature: &str) -> bool {
+        self.features.as_ref().is_none_or(|all| all.iter().any(|one| one == feature))
+    }
+
     fn tell(&mut self, command: Command) {
         let Some(link) = &mut self.link else { return self.waiting.push(command) };
         if let Err(error) = link.queue(&command) {
@@ -170,18 +174,19 @@ impl Holder {
     pub(super) fn spawn(&mut self, plan: SpawnPlan) -> Result<(), String> {
         let id = plan.id;
         let (boxed, speaks) = (plan.sandbox.is_some(), plan.notify);
+        let listens = !plan.sockets.is_empty();
         let command = Command::Spawn(Box::new(plan));
         let too_long = |error| format!("command and environment are too long: {error}");
-        let runner = self.with_room();
+        let runner = if listens { FIRST } else { self.with_room() };
         let Some(one) = self.runners.get_mut(&runner) else { return Ok(()) };
         // Without the sandbox that it asks for a program must not run.
         let needs = [
             (boxed, feature::SANDBOX, "[sandbox]"),
             (speaks, feature::NOTIFY, "probe by `notify` and no watchdog"),
+            (listens, feature::SOCKETS, "[[sockets]]"),
         ];
         for (_, name, what) in needs.iter().filter(|(needed, ..)| *needed) {
-            let known = one.features.as_ref().is_none_or(|all| all.iter().any(|one| one == name));
-            if !known {
+            if !one.knows(name) {
                 return Err(format!(
                     "the runner is older than this daemon and knows no {what}: stop everything \
                      once, so that a new one is started"
@@ -200,6 +205,15 @@ impl Holder {
         Ok(())
     }
 
+    /// Sockets are all held by the first runner, which so holds the starts that get them.
+    pub(super) fn want_sockets(&mut self, command: Command) {
+        if let Some(one) = self.runners.get_mut(&FIRST)
+            && one.knows(feature::SOCKETS)
+        {
+            one.tell(command);
+        }
+    }
+
     /// Puts a program that is to be run beside a start in line.
     ///
     /// # Errors
@@ -208,8 +222,7 @@ impl Holder {
         let place = self.held.get(&exec.plan.id);
         let one = place.and_then(|place| self.runners.get_mut(&place.runner));
         let Some(one) = one else { return Err("it does not run any more".to_owned()) };
-        let knows = |features: &Vec<String>| features.iter().any(|name| name == feature::EXEC);
-        if !one.features.as_ref().is_none_or(knows) {
+        if !one.knows(feature::EXEC) {
             return Err(
                 "the runner is older than this daemon and knows no hooks and no probes by \
                         exec: stop everything once, so that a new one is started"

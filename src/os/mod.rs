@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod confinement;
+pub mod holder;
 pub mod socket;
 pub mod unit_files;
 pub mod usage;

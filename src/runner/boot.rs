@@ -22,13 +22,16 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
+/// Room for so many listening sockets: more are opened as long as there are descriptors.
+const SOCKETS_USUAL: u64 = 128;
+
 /// Where programs send what they say of themselves, in the runtime directory.
 const NOTIFY_NAME: &str = "notify.sock";
 
 /// Descriptors for the runner itself: sockets, the poller, connections, log files that are kept
-/// open, hooks and probes, a start that is under way.
+/// open, hooks and probes, listening sockets, a start that is under way.
 const FILES_OF_OUR_OWN: u64 =
-    64 + super::hold::OPEN_LOGS_MAX as u64 + 2 * super::hold::EXECS_MAX as u64;
+    64 + SOCKETS_USUAL + super::hold::OPEN_LOGS_MAX as u64 + 2 * super::hold::EXECS_MAX as u64;
 
 /// Descriptors for a start: its process, its two pipes, and one for what happens to it (its
 /// cgroup's events while it ends, its log file while it is written).

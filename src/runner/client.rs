@@ -104,6 +104,7 @@ pub fn needs_output(command: &Command) -> bool {
         | Command::KillTree { .. }
         | Command::Signal { .. }
         | Command::KillExec { .. }
+        | Command::Sockets { .. }
         | Command::Ack { .. }
         | Command::SetLastWill { .. }
         | Command::Shutdown => false,

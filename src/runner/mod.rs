@@ -5,13 +5,14 @@
 //!
 //! - [`protocol`], [`client`], [`launch`]: what the daemon needs.
 //! - `boot`, `conn`, `outbox`: becoming a runner; talking to the daemon.
-//! - `frame`: messages as bytes.
+//! - `frame`, `bytes`: messages as bytes, and the system's bytes in messages.
 //! - `hold`, `start`: what is held, and the way from an end to its report.
 //! - `spawn`, `sys`: the child's side, and the only `unsafe` code.
 //! - `cgroup`, `orphans`: the two ways of keeping hold of a tree.
 //! - [`logs`]: pipes, files, readers.
 
 pub(crate) mod boot;
+mod bytes;
 mod cgroup;
 pub mod client;
 mod conn;
@@ -324,6 +325,7 @@ impl Runner {
                 self.hold.exec(&self.epoll, *exec, inherited);
             }
             Command::KillExec { number } => self.hold.kill_exec(number),
+            Command::Sockets { unit, wanted } => self.hold.want_sockets(&unit, &wanted),
             Command::Ack { upto } => self.hold.ack(upto),
             Command::SetLastWill { stop_all } => {
                 if let Some(conn) = self.conns.get_mut(&token) {
@@ -463,7 +465,10 @@ impl Runner {
         if self.hold.has_last_words() {
             return false;
         }
-        self.conns.is_empty() && self.lonely_at.is_none() && self.hold.outbox.is_empty()
+        self.conns.is_empty()
+            && self.lonely_at.is_none()
+            && self.hold.outbox.is_empty()
+            && !self.hold.holds_sockets()
     }
 
     /// Goes, unless somebody has connected at the last moment.

@@ -18,120 +18,21 @@
 //! - Each start gives exactly one `Spawned` or `SpawnFailed`, and after a `Spawned` exactly one
 //!   `Exited`, once no process of it lives and all its output is in its log.
 
+pub use super::bytes::Bytes;
 pub use super::frame::{Decoder, FRAME_MAX, FrameError, check_version, encode};
 use crate::core::event::{Event, Exit};
 use crate::core::id::{InstanceId, UnitKey};
 use crate::core::spec::Resources;
 use crate::core::time::Mono;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::os::holder::Address;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
 
 /// The version of this protocol. Raised when an old peer would misunderstand a new one.
 pub const PROTOCOL: u32 = 1;
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "runner.sock";
-
-/// Bytes that the system takes as they are: a word of argv, a path. Serialized as a string, or as
-/// a list of numbers if it is not UTF-8.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bytes(Vec<u8>);
-
-impl Bytes {
-    /// The bytes themselves.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The bytes as a path.
-    pub fn as_path(&self) -> &Path {
-        Path::new(OsStr::from_bytes(&self.0))
-    }
-
-    /// The bytes as text for people.
-    pub fn to_text(&self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
-    }
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&String::from_utf8_lossy(&self.0), f)
-    }
-}
-
-impl From<&str> for Bytes {
-    fn from(text: &str) -> Self {
-        Bytes(text.as_bytes().to_vec())
-    }
-}
-
-impl From<String> for Bytes {
-    fn from(text: String) -> Self {
-        Bytes(text.into_bytes())
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Bytes(bytes)
-    }
-}
-
-impl From<OsString> for Bytes {
-    fn from(text: OsString) -> Self {
-        Bytes(text.into_vec())
-    }
-}
-
-impl From<PathBuf> for Bytes {
-    fn from(path: PathBuf) -> Self {
-        Bytes(path.into_os_string().into_vec())
-    }
-}
-
-impl From<&Path> for Bytes {
-    fn from(path: &Path) -> Self {
-        Bytes(path.as_os_str().as_bytes().to_vec())
-    }
-}
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => self.0.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Bytes;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a list of bytes")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
-                Ok(Bytes::from(text))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Bytes, A::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = seq.next_element()? {
-                    bytes.push(byte);
-                }
-                Ok(Bytes(bytes))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
 
 /// Who a program runs as. Names are resolved by the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,8 +87,10 @@ pub mod feature {
     pub const EXEC: &str = "exec";
     /// Knows [`super::SpawnPlan::notify`].
     pub const NOTIFY: &str = "notify";
+    /// Knows [`super::SpawnPlan::sockets`].
+    pub const SOCKETS: &str = "sockets";
     /// All that this version knows.
-    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC, NOTIFY];
+    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC, NOTIFY, SOCKETS];
 }
 
 /// Where a program's output goes.
@@ -261,6 +164,10 @@ pub struct SpawnPlan {
     /// What it is kept from; `None`: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Box<SandboxPlan>>,
+    /// Listening sockets that it is handed from descriptor 3 on, with LISTEN_FDS, LISTEN_FDNAMES and
+    /// LISTEN_PID (sd_listen_fds(3)). Those of the unit that are not among them are closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketPlan>,
     /// It may speak for itself (sd_notify(3)): NOTIFY_SOCKET is added to its environment.
     #[serde(default)]
     pub notify: bool,
@@ -274,6 +181,58 @@ pub struct SpawnPlan {
 
 fn yes() -> bool {
     true
+}
+
+/// Where a socket listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listen {
+    /// On the network.
+    Inet(std::net::SocketAddr),
+    /// On a file.
+    Unix {
+        /// Its path; absolute.
+        path: Bytes,
+        /// Its mode; `None`: 0666.
+        mode: Option<u32>,
+        /// Its owner; `None`: the runner's.
+        uid: Option<u32>,
+        /// Its group; `None`: the runner's.
+        gid: Option<u32>,
+    },
+}
+
+impl Listen {
+    /// As unit files write it.
+    pub fn text(&self) -> String {
+        match self {
+            Listen::Inet(address) => address.to_string(),
+            Listen::Unix { path, .. } => format!("unix:{}", path.to_text()),
+        }
+    }
+
+    /// To find out who has it.
+    pub(super) fn address(&self) -> Address {
+        match self {
+            Listen::Inet(address) => Address::Inet(*address),
+            Listen::Unix { path, .. } => Address::Unix(path.to_text()),
+        }
+    }
+}
+
+/// A listening socket. Two that are equal are one socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketPlan {
+    /// Its name, unique in its unit: what LISTEN_FDNAMES calls it.
+    pub name: String,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Datagrams, not streams.
+    #[serde(default)]
+    pub udp: bool,
+    /// Each start has one of its own, by SO_REUSEPORT.
+    #[serde(default)]
+    pub reuse_port: bool,
 }
 
 /// A program that is to be run beside a start: a hook or a probe.
@@ -357,6 +316,14 @@ pub enum Command {
     KillExec {
         /// Which.
         number: u64,
+    },
+    /// The unit wants these sockets from now on: they are opened, and others of it are closed. One that
+    /// cannot be opened is warned of, and tried again with the next start.
+    Sockets {
+        /// The unit.
+        unit: UnitKey,
+        /// All that it wants.
+        wanted: Vec<SocketPlan>,
     },
     /// The daemon has taken all events up to this number to heart.
     Ack {
@@ -571,6 +538,7 @@ mod tests {
                 compress: false,
             },
             notify: true,
+            sockets: Vec::new(),
             new_run: true,
         }
     }
@@ -586,6 +554,15 @@ mod tests {
             Command::Signal { id, signal: 1 },
             Command::Exec(Box::new(ExecPlan { number: 9, capture: true, plan: plan() })),
             Command::KillExec { number: 9 },
+            Command::Sockets {
+                unit: plan().unit,
+                wanted: vec![SocketPlan {
+                    name: "http".into(),
+                    listen: Listen::Inet("[::1]:80".parse().unwrap()),
+                    udp: false,
+                    reuse_port: false,
+                }],
+            },
             Command::Ack { upto: u64::MAX },
             Command::SetLastWill { stop_all: true },
             Command::Shutdown,

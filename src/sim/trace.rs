@@ -141,6 +141,9 @@ impl fmt::Display for ShowAction<'_> {
             Action::UnitGone { unit } => write!(f, "gone {unit}"),
             Action::RemoveData { dir, .. } => write!(f, "remove data of {}", dir.instance),
             Action::WatchNodes { unit, nodes } => write!(f, "watch nodes of {unit}: {nodes:?}"),
+            Action::Sockets { unit, sockets } => {
+                write!(f, "sockets of {unit}: {}", sockets.len())
+            }
             Action::ShutdownComplete => f.write_str("shutdown complete"),
         }
     }

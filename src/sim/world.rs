@@ -527,7 +527,8 @@ impl World {
             | Action::Drop { .. }
             | Action::Report(_)
             | Action::InstanceGone { .. }
-            | Action::UnitGone { .. } => return,
+            | Action::UnitGone { .. }
+            | Action::Sockets { .. } => return,
         };
         let delay = self.random.span(self.profile.message);
         let delay = self.in_order(command.slot().wrapping_mul(2).wrapping_add(1), delay);

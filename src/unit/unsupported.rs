@@ -60,7 +60,6 @@ const ROWS: &[(&str, Asks, Missing)] = &[
     ("probes.startup.log", always, Hands),
     ("probes.readiness.log", always, Hands),
     ("probes.liveness.log", always, Hands),
-    ("sockets", not_empty, Hands),
     ("ports", not_empty, Hands),
 ];
 

@@ -315,6 +315,7 @@ impl Engine {
             | Action::Drop { .. }
             | Action::InstanceGone { .. }
             | Action::UnitGone { .. }
+            | Action::Sockets { .. }
             | Action::Hook(_)
             | Action::Probe(_)
             | Action::ShutdownComplete => Vec::new(),

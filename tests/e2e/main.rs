@@ -26,6 +26,7 @@ mod probes;
 mod resources;
 mod rollout;
 mod scale;
+mod sockets;
 mod spawn;
 mod statefulset;
 mod support;

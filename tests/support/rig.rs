@@ -300,6 +300,7 @@ impl Rig {
             resources: Resources::default(),
             sandbox: None,
             notify: false,
+            sockets: Vec::new(),
             log: LogPlan::File {
                 path: self.log_path(instance).into(),
                 max_size: 1 << 20,

@@ -132,6 +132,7 @@ impl Hold {
         let stdio = Stdio {
             stdout: stdout.as_ref().map(OwnedFd::as_fd),
             stderr: stderr.as_ref().map(OwnedFd::as_fd),
+            sockets: &[],
         };
         let child = self.spawner.spawn(&plan, &stdio, group.as_ref().map(OwnedFd::as_fd))?;
         let key = self.next_key;

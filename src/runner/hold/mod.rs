@@ -8,6 +8,7 @@ mod journal;
 pub(super) mod notify;
 mod output;
 mod pack;
+mod sockets;
 mod sweep;
 
 use super::cgroup::{self, Cgroups, Controller, Missing};
@@ -83,6 +84,7 @@ pub(super) struct Hold {
     buffer: Vec<u8>,
     journal: journal::State,
     execs: exec::Execs,
+    sockets: sockets::Sockets,
     pub(super) notify: notify::Notify,
     packer: Packer,
     /// The process number of the packer's helper.
@@ -122,6 +124,7 @@ impl Hold {
             buffer: vec![0; READ_MAX],
             journal: journal::State::new(journal),
             execs: exec::Execs::default(),
+            sockets: sockets::Sockets::default(),
             notify,
             packer: Packer::default(),
             helper: 0,
@@ -213,6 +216,7 @@ impl Hold {
             let variable = self.notify.variable().map_err(|e| failed("notify socket", &e))?;
             plan.envp.push(variable.into());
         }
+        let handed = self.sockets.hand(&plan)?;
         let (output, stdout, stderr) =
             self.open_output(&plan, inherited).map_err(|e| failed("output", &e))?;
         let group = match self.cgroups.as_mut() {
@@ -233,6 +237,7 @@ impl Hold {
         let stdio = Stdio {
             stdout: stdout.as_ref().map(OwnedFd::as_fd),
             stderr: stderr.as_ref().map(OwnedFd::as_fd),
+            sockets: &handed.numbers,
         };
         let child = match self.spawner.spawn(&plan, &stdio, dir.as_ref().map(OwnedFd::as_fd)) {
             Ok(child) => child,

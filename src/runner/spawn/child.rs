@@ -5,6 +5,7 @@
 //! there are raw system calls only.
 
 use super::confine::{self, SandboxData};
+use super::prepare::PID_DIGITS;
 use nix::libc;
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -40,10 +41,11 @@ pub(super) enum Step {
     Ambient,
     NoNewPrivileges,
     Landlock,
+    Sockets,
 }
 
 impl Step {
-    pub(super) const ALL: [Step; 26] = [
+    pub(super) const ALL: [Step; 27] = [
         Step::Cgroup,
         Step::Session,
         Step::Limit,
@@ -70,6 +72,7 @@ impl Step {
         Step::Ambient,
         Step::NoNewPrivileges,
         Step::Landlock,
+        Step::Sockets,
     ];
 }
 
@@ -100,6 +103,11 @@ pub(super) struct ChildData {
     pub(super) sandbox: *const SandboxData,
     /// A Landlock rule set that stays open until the last step; -1: none.
     pub(super) landlock: i32,
+    /// Our numbers of the sockets that it gets from 3 on.
+    pub(super) sockets: *mut i32,
+    pub(super) socket_count: usize,
+    /// Room for the child's number as text, of [`PID_DIGITS`] bytes; null: no sockets.
+    pub(super) listen_pid: *mut u8,
     pub(super) groups: *const u32,
     pub(super) group_count: usize,
     pub(super) ids: Option<(u32, u32)>,
@@ -150,7 +158,11 @@ pub(super) unsafe extern "C" fn child_main(data: *mut c_void) -> ! {
         {
             fail(data, Step::Cgroup, 0, errno());
         }
-        leave_descriptors(data);
+        if data.socket_count > 0 {
+            take_sockets(data);
+        } else {
+            leave_descriptors(data);
+        }
         if libc::syscall(libc::SYS_setsid) < 0 {
             fail(data, Step::Session, 0, errno());
         }
@@ -193,6 +205,63 @@ unsafe fn leave_descriptors(data: &ChildData) {
         }
         libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, flag);
     }
+}
+
+/// Leaves the parent's descriptor table and keeps 0 to 2 and the sockets, which become 3 and the
+/// following; all others close at execve.
+unsafe fn take_sockets(data: &ChildData) {
+    const NOTHING: u32 = u32::MAX;
+    // SAFETY: changes descriptors of this child only, once it has a table of its own; pointer and count
+    // belong together. The numbers' memory is ours alone: the parent made it for this start and looks at
+    // it no more.
+    unsafe {
+        if !data.own_table {
+            let unshare = libc::CLOSE_RANGE_UNSHARE as libc::c_uint;
+            if libc::syscall(libc::SYS_close_range, NOTHING, NOTHING, unshare) != 0 {
+                fail(data, Step::Sockets, 0, errno());
+            }
+        }
+        let first_free = 3 + data.socket_count as libc::c_int;
+        // Copies above the places that they are to take, so that none is overwritten.
+        for item in 0..data.socket_count {
+            let from = *data.sockets.add(item);
+            let copy = libc::syscall(libc::SYS_fcntl, from, libc::F_DUPFD_CLOEXEC, first_free);
+            if copy < 0 {
+                fail(data, Step::Sockets, item, errno());
+            }
+            // The list is written over: from here on only the copies matter.
+            *data.sockets.add(item) = copy as i32;
+        }
+        for item in 0..data.socket_count {
+            let to = 3 + item as libc::c_int;
+            if libc::syscall(libc::SYS_dup3, *data.sockets.add(item), to, 0) < 0 {
+                fail(data, Step::Sockets, item, errno());
+            }
+        }
+        let cloexec = libc::CLOSE_RANGE_CLOEXEC as libc::c_uint;
+        if libc::syscall(libc::SYS_close_range, first_free, u32::MAX, cloexec) != 0 {
+            fail(data, Step::Sockets, 0, errno());
+        }
+        write_number(libc::syscall(libc::SYS_getpid) as u32, data.listen_pid);
+    }
+}
+
+/// Writes a number as text into [`PID_DIGITS`] zero bytes.
+unsafe fn write_number(number: u32, to: *mut u8) {
+    let mut digits = [0_u8; PID_DIGITS];
+    let (mut at, mut left) = (PID_DIGITS, number);
+    while at > 1 {
+        at -= 1;
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + (left % 10) as u8;
+        }
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    // SAFETY: `to` has room for all digits and a zero.
+    unsafe { ptr::copy_nonoverlapping(digits.as_ptr().add(at), to, PID_DIGITS - at) };
 }
 
 /// What only a privileged child may do comes before it gives its privileges up.

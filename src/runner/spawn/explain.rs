@@ -62,6 +62,7 @@ pub(super) fn explain_step(
         Step::Group => format!("setgid {gid}"),
         Step::User => format!("setuid {uid}"),
         Step::Signals => "resetting signals".to_string(),
+        Step::Sockets => "handing sockets on".to_string(),
         Step::UserNamespace
         | Step::IdMap
         | Step::Network
@@ -110,6 +111,7 @@ fn sandbox_step(prepared: &Prepared, step: Step, item: usize) -> String {
         Step::Landlock => "landlock_restrict_self".to_owned(),
         Step::Cgroup
         | Step::Session
+        | Step::Sockets
         | Step::Limit
         | Step::Nice
         | Step::OomScore

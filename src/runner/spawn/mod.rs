@@ -19,13 +19,14 @@ use super::protocol::SpawnPlan;
 use super::sys;
 use child::{ChildData, Step, Word, child_main, exit_child, write_self};
 use explain::{explain_start, explain_step};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prepare::Prepared;
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::Ordering;
 
@@ -53,6 +54,8 @@ pub(super) struct Child {
 pub(super) struct Stdio<'a> {
     pub(super) stdout: Option<BorrowedFd<'a>>,
     pub(super) stderr: Option<BorrowedFd<'a>>,
+    /// What it gets from descriptor 3 on.
+    pub(super) sockets: &'a [RawFd],
 }
 
 /// Starts children.
@@ -146,7 +149,7 @@ impl Spawner {
         stdio: &Stdio<'_>,
         cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Child, String> {
-        let mut prepared = Prepared::new(plan, self.nofile)
+        let mut prepared = Prepared::new(plan, self.nofile, stdio.sockets)
             .map_err(|e| format!("cannot start {}: {e}", plan.instance))?;
         let word: *const Word = self.word.start().cast_const().cast();
         // SAFETY: the page is mapped for as long as `self` lives, large enough and aligned; zero
@@ -195,6 +198,7 @@ impl Spawner {
             Method::Fork => {
                 data.own_table = true;
                 let (mut until_exec, held) = io::pipe()?;
+                let held = above_sockets(held.into())?;
                 let data = ptr::from_mut(data);
                 // SAFETY: the runner has one thread, and `child_main` never returns.
                 let pid = unsafe { sys::fork(|| child_main(data.cast())) }?;
@@ -239,6 +243,13 @@ fn dup_to(from: BorrowedFd<'_>, to: i32) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// The same descriptor under a number that no socket of a child takes.
+fn above_sockets(fd: OwnedFd) -> io::Result<OwnedFd> {
+    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(prepare::ABOVE_SOCKETS))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 fn open_procs(cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {

@@ -14,6 +14,15 @@ use std::ptr;
 /// 8192).
 const CPUS_MAX: usize = 8192;
 
+/// A start is handed at most so many sockets. What else a child keeps open has numbers above theirs.
+const SOCKETS_MAX: usize = 60;
+pub(super) const ABOVE_SOCKETS: i32 = 64;
+
+/// The variable that the child completes with its own number (sd_listen_fds(3)).
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+/// The digits of the greatest process number, and the zero at the end.
+pub(super) const PID_DIGITS: usize = 11;
+
 /// The mask where the plan names none: what most systems give to services.
 const DEFAULT_UMASK: u32 = 0o022;
 
@@ -76,6 +85,9 @@ pub(super) struct Prepared {
     affinity: Vec<u8>,
     credentials: Option<Credentials>,
     sandbox: Option<Sandbox>,
+    sockets: Vec<i32>,
+    /// `LISTEN_PID=` with room for a number; empty: no sockets.
+    listen_pid: Vec<u8>,
 }
 
 impl Prepared {
@@ -83,7 +95,11 @@ impl Prepared {
     ///
     /// # Errors
     /// What the kernel cannot be told, or has not.
-    pub(super) fn new(plan: &SpawnPlan, nofile: libc::rlimit64) -> Result<Prepared, String> {
+    pub(super) fn new(
+        plan: &SpawnPlan,
+        nofile: libc::rlimit64,
+        sockets: &[i32],
+    ) -> Result<Prepared, String> {
         if plan.argv.is_empty() || plan.candidates.is_empty() {
             return Err("the command is empty".into());
         }
@@ -109,10 +125,29 @@ impl Prepared {
             }
             None => None,
         };
+        if sockets.len() > SOCKETS_MAX {
+            return Err(format!("{} sockets are too many, at most {SOCKETS_MAX}", sockets.len()));
+        }
+        let mut envp = plan.envp.clone();
+        let mut listen_pid = Vec::new();
+        if !sockets.is_empty() {
+            let names: Vec<&str> = plan.sockets.iter().map(|one| one.name.as_str()).collect();
+            envp.push(format!("LISTEN_FDS={}", sockets.len()).into());
+            envp.push(format!("LISTEN_FDNAMES={}", names.join(":")).into());
+            listen_pid.extend_from_slice(LISTEN_PID);
+            listen_pid.resize(LISTEN_PID.len() + PID_DIGITS, 0);
+        }
+        let mut envp = Strings::new(&envp, "a variable")?;
+        if !listen_pid.is_empty() {
+            // Before the null at the end.
+            envp.pointers.insert(0, listen_pid.as_ptr().cast());
+        }
         Ok(Prepared {
+            sockets: sockets.to_vec(),
+            listen_pid,
             candidates: Strings::new(&plan.candidates, "the command")?,
             argv: Strings::new(&plan.argv, "a word of the command")?,
-            envp: Strings::new(&plan.envp, "a variable")?,
+            envp,
             cwd: c_string(&plan.cwd, "the working directory")?,
             limits,
             oom: plan.oom_score_adj.map(|adj| adj.to_string().into_bytes()).unwrap_or_default(),
@@ -145,6 +180,12 @@ impl Prepared {
             group_count: groups.len(),
             sandbox: self.sandbox.as_mut().map_or(ptr::null(), Sandbox::for_child),
             landlock: self.sandbox.as_ref().map_or(-1, Sandbox::landlock),
+            sockets: self.sockets.as_mut_ptr(),
+            socket_count: self.sockets.len(),
+            listen_pid: match self.listen_pid.get_mut(LISTEN_PID.len()..) {
+                Some(digits) if !digits.is_empty() => digits.as_mut_ptr(),
+                Some(_) | None => ptr::null_mut(),
+            },
             ids: self.credentials.as_ref().map(|c| (c.uid, c.gid)),
             umask: plan.umask.unwrap_or(DEFAULT_UMASK) & 0o777,
             cwd: self.cwd.as_ptr(),

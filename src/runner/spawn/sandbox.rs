@@ -273,6 +273,8 @@ fn landlock(plan: &SandboxPlan) -> Result<Option<OwnedFd>, String> {
         let is_dir = path.as_path().is_dir();
         allow(&rules, path.as_path(), if is_dir { handled } else { on_files })?;
     }
+    let rules = super::above_sockets(rules)
+        .map_err(|error| format!("landlock: {}", sys::errno_text(&error)))?;
     Ok(Some(rules))
 }
 

@@ -257,6 +257,7 @@ impl Facts {
             | Action::Drop { .. }
             | Action::RemoveData { .. }
             | Action::WatchNodes { .. }
+            | Action::Sockets { .. }
             | Action::ShutdownComplete => {}
         }
     }

@@ -425,6 +425,7 @@ impl<'a> Play<'a> {
                 self.later(self.away.0, Happening::DaemonStarts);
             }
             Action::WatchNodes { nodes: None, .. }
+            | Action::Sockets { .. }
             | Action::Put(_)
             | Action::Drop { .. }
             | Action::Report(_)
