@@ -57,7 +57,7 @@ impl Core {
             .cloned()
             .collect();
         for key in forgotten {
-            self.drop_tombstone(&key);
+            self.drop_tombstone(now, &key);
         }
         self.note_invalid(now, &read.invalid);
     }
@@ -84,7 +84,7 @@ impl Core {
         let key = spec.key.clone();
         let fate = self.fate_of(&spec, explicit);
         if !matches!(fate, Fate::StaysAway) {
-            self.drop_tombstone(&key);
+            self.drop_tombstone(now, &key);
         }
         match fate {
             Fate::StaysAway => {}
@@ -164,8 +164,10 @@ impl Core {
         self.tombstones.insert(key, buried);
     }
 
-    fn drop_tombstone(&mut self, key: &UnitKey) {
+    fn drop_tombstone(&mut self, now: Now, key: &UnitKey) {
         if self.tombstones.remove(key).is_some() {
+            // That it was complete is forgotten too.
+            self.gate_dependents(now, key);
             let key = restore::tombstone_record_key(key);
             self.actions.push_back(Action::Drop { key, durable: true });
         }

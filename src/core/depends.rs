@@ -200,7 +200,7 @@ impl Core {
         }
     }
 
-    fn gate_dependents(&mut self, now: Now, key: &UnitKey) {
+    pub(super) fn gate_dependents(&mut self, now: Now, key: &UnitKey) {
         let dependents = self.dependents.get(key.name.as_str()).cloned().unwrap_or_default();
         dependents.iter().for_each(|dependent| self.gate(now, dependent, false));
     }
