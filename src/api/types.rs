@@ -81,6 +81,9 @@ pub struct Instance {
     /// Daemonset by glob: the path that stands for its node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_path: Option<String>,
+    /// Its ports by name, if it has any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u16>,
     /// Statefulset: where its data is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
@@ -129,6 +132,7 @@ impl Instance {
             ordinal: view.ordinal,
             node: view.node.clone(),
             node_path: view.node_path.clone(),
+            ports: view.ports.iter().cloned().collect(),
             data_dir: view.data_dir.as_ref().map(|dir| data_path(dir, &view.unit, state_dir)),
         }
     }

@@ -9,6 +9,7 @@ use super::record::Record;
 use super::report::Report;
 use super::spec::{InstanceTemplate, Lifecycle, Reload, SocketSpec};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Which of an instance's programs.
@@ -69,9 +70,12 @@ pub struct Spawn {
     /// The variables that wsup adds: WSUP_UNIT and so on, JOB_COMPLETION_INDEX. In order; they
     /// can be referred to by `$(NAME)`. WSUP_DATA_DIR, WSUP_CONTROL and NOTIFY_SOCKET are not
     /// among them: their values are paths, so the shell adds them.
-    pub vars: Vec<(&'static str, String)>,
+    pub vars: Vec<(Cow<'static, str>, String)>,
     /// The data directory it needs, made before the start.
     pub data_dir: Option<DataDir>,
+    /// Its ports, whose numbers are also among the variables. Whoever starts it finds out whether somebody
+    /// else has one: see `Event::PortTaken`.
+    pub ports: Vec<u16>,
     /// Sockets to hand over.
     pub sockets: Arc<[SocketSpec]>,
 }

@@ -144,6 +144,16 @@ pub enum Event {
         /// What it says.
         text: String,
     },
+    /// Somebody else has a port of a start that was asked for, which was therefore not made. Answers
+    /// `Action::Spawn` unless that is asked for once more.
+    PortTaken {
+        /// Which start.
+        id: InstanceId,
+        /// The port.
+        port: u16,
+        /// Who has it, for people.
+        by: Option<String>,
+    },
     /// The set of nodes of a daemonset has changed: each node's name, and its path if it has one.
     NodesChanged {
         /// The daemonset.

@@ -8,6 +8,7 @@
 
 pub mod action;
 mod apply;
+mod ask;
 mod depends;
 pub mod encoded;
 pub mod event;
@@ -15,6 +16,7 @@ pub mod id;
 pub mod instance;
 pub mod invariant;
 pub mod managed;
+mod ports;
 pub mod record;
 mod remember;
 pub mod report;
@@ -41,6 +43,7 @@ use event::Event;
 use id::{InstanceId, UnitKey, UnitName};
 use instance::{Effect, Input, Instance, probe};
 use managed::{Buried, Unit};
+use ports::Ports;
 use report::{Field, Reason, Report, Severity};
 use request::Answer;
 use schedule::Zones;
@@ -78,6 +81,7 @@ pub struct Core {
     instances: BTreeMap<u64, Box<Instance>>,
     /// Instances by name, for operators; two units of different kinds may use one name.
     names: BTreeMap<SmolStr, BTreeSet<u64>>,
+    ports: Ports,
     /// Units by the names that they depend on.
     dependents: BTreeMap<SmolStr, BTreeSet<UnitKey>>,
     /// Units that are gone while their file is still there.
@@ -120,6 +124,7 @@ impl Core {
             units: BTreeMap::new(),
             instances: BTreeMap::new(),
             names: BTreeMap::new(),
+            ports: Ports::default(),
             dependents: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             invalid: BTreeMap::new(),
@@ -170,6 +175,7 @@ impl Core {
                     self.version = self.version.saturating_add(1);
                 }
             }
+            Event::PortTaken { id, port, by } => self.port_taken(now, id, port, by.as_deref()),
             Event::NodesChanged { unit, nodes } => {
                 if let Some(unit_state) = self.units.get_mut(&unit)
                     && unit_state.nodes.as_ref() != Some(&nodes)

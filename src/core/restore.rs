@@ -68,6 +68,8 @@ struct StoredInstance {
     initialised: bool,
     leaving: bool,
     held: bool,
+    #[serde(default)]
+    ports: Vec<u16>,
     state: State,
 }
 
@@ -90,6 +92,7 @@ impl StoredInstance {
             leaving: self.leaving,
             held: self.held,
             state: self.state,
+            ports: self.ports,
             gated: false,
             early: Vec::new(),
             says: None,
@@ -218,6 +221,7 @@ impl Core {
         let mut instance = stored.into_instance(Arc::clone(template));
         instance.adopted(now.mono);
         instance.gated = unit.waits;
+        self.ports.restore(&instance);
         unit.instances.insert(instance.observed());
         self.names.entry(instance.name.clone()).or_default().insert(slot);
         self.timers.shift(Timer::Instance(slot), None, instance.deadline());

@@ -4,7 +4,7 @@
 //! nothing more, then what changed is given to the store. Must not contain a rule of any kind of
 //! unit.
 
-use super::action::{Action, DataDir, Spawn, Step};
+use super::action::{Action, DataDir, Step};
 use super::event::Exit;
 use super::id::{Kind, UnitKey, UnitName};
 use super::instance::{Effect, Input, Instance, State};
@@ -251,6 +251,7 @@ impl Core {
             leaving: false,
             held: false,
             state: State::Pending { why: super::instance::Waiting::New },
+            ports: Vec::new(),
             gated: unit.waits,
             early: Vec::new(),
             says: None,
@@ -373,12 +374,16 @@ impl Core {
                 self.dirty.insert(unit.clone());
             }
         }
+        let mut refused = None;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Spawn(program) => {
+                    refused = self.allot_ports(now, slot).err();
                     // What is remembered of a start is stored before the start is asked for.
                     self.store_instance(slot);
-                    self.ask_for(slot, program.into(), Action::Spawn);
+                    if refused.is_none() {
+                        self.ask_for(slot, program.into(), Action::Spawn);
+                    }
                 }
                 Effect::Hook(hook) => {
                     self.store_instance(slot);
@@ -403,6 +408,9 @@ impl Core {
             }
         }
         self.effects = effects;
+        if let Some(message) = refused {
+            self.step(now, slot, Input::SpawnFailed { message: &message });
+        }
     }
 
     /// The process of an instance that leaves has ended: its job may still have to judge how.
@@ -424,66 +432,11 @@ impl Core {
         }
     }
 
-    /// Asks for a program of an instance to be started or run.
-    pub(super) fn ask_for(&mut self, slot: u64, step: Step, how: fn(Box<Spawn>) -> Action) {
-        let Some(instance) = self.instances.get(&slot) else { return };
-        let Some(unit) = self.units.get(&instance.unit) else { return };
-        let spawn = Spawn {
-            id: instance.id(),
-            unit: instance.unit.clone(),
-            instance: instance.name.to_string(),
-            step,
-            template: Arc::clone(&instance.template),
-            vars: self.variables(instance, unit, step),
-            data_dir: data_dir(unit, instance),
-            sockets: unit.spec.sockets.clone().into(),
-        };
-        self.actions.push_back(how(Box::new(spawn)));
-    }
-
-    fn variables(
-        &self,
-        instance: &Instance,
-        unit: &Unit,
-        step: Step,
-    ) -> Vec<(&'static str, String)> {
-        let revision = unit.kept.memory.revision_of(instance.set).unwrap_or(1);
-        let mut vars = vec![
-            ("WSUP_UNIT", instance.unit.name.to_string()),
-            ("WSUP_KIND", instance.unit.kind.to_string()),
-            ("WSUP_INSTANCE", instance.name.to_string()),
-            ("WSUP_REVISION", revision.to_string()),
-        ];
-        if let (Step::Hook(_) | Step::Probe(_), Some(pid)) = (step, instance.pid()) {
-            // systemd.exec(5): what runs beside a program is told its number.
-            vars.push(("MAINPID", pid.to_string()));
-        }
-        let node = match &instance.identity {
-            Identity::Node { name, .. } => name.clone(),
-            Identity::Anonymous | Identity::Ordinal(_) | Identity::Index(_) => {
-                self.config.node.to_string()
-            }
-        };
-        vars.push(("WSUP_NODE", node));
-        match &instance.identity {
-            Identity::Ordinal(n) => vars.push(("WSUP_ORDINAL", n.to_string())),
-            Identity::Index(n) => {
-                vars.push(("WSUP_ORDINAL", n.to_string()));
-                // pod_control: the variable is added unless the unit defines it itself.
-                if !instance.template.process.env.contains_key("JOB_COMPLETION_INDEX") {
-                    vars.push(("JOB_COMPLETION_INDEX", n.to_string()));
-                }
-            }
-            Identity::Node { path: Some(path), .. } => vars.push(("WSUP_NODE_PATH", path.clone())),
-            Identity::Node { path: None, .. } | Identity::Anonymous => {}
-        }
-        vars
-    }
-
     fn instance_gone(&mut self, now: Now, slot: u64) {
         let Some(instance) = self.instances.remove(&slot) else { return };
         self.timers.shift(Timer::Instance(slot), instance.deadline(), None);
         self.changed.remove(&slot);
+        self.ports.release(&instance);
         if let Some(slots) = self.names.get_mut(&instance.name) {
             slots.remove(&slot);
             if slots.is_empty() {
@@ -564,19 +517,6 @@ fn stage_of(kind: Kind) -> Shutdown {
         Kind::Deployment | Kind::Job | Kind::CronJob => Shutdown::Servers,
         Kind::StatefulSet => Shutdown::Databases,
         Kind::DaemonSet => Shutdown::Agents,
-    }
-}
-
-/// The data directory of a statefulset's instance.
-pub(super) fn data_dir(unit: &Unit, instance: &Instance) -> Option<DataDir> {
-    match &unit.spec.workload {
-        WorkloadSpec::StatefulSet(spec) => {
-            Some(DataDir { base: spec.data_dir.clone(), instance: instance.name.to_string() })
-        }
-        WorkloadSpec::Deployment(_)
-        | WorkloadSpec::DaemonSet(_)
-        | WorkloadSpec::Job(_)
-        | WorkloadSpec::CronJob(_) => None,
     }
 }
 

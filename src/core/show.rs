@@ -3,12 +3,12 @@
 //! Responsible for the words that people see for states and reasons. Changes nothing.
 
 use super::Core;
+use super::ask::data_dir;
 use super::depends::is_waiting;
 use super::id::{Kind, UnitKey};
 use super::instance::stop::Rung;
 use super::instance::{Instance, Program, State, Waiting};
 use super::managed::{Memory, Unit, paused_of, suspend_of};
-use super::settle::data_dir;
 use super::spec::{UnitSpec, WorkloadSpec};
 use super::time::{Mono, Now, Wall};
 use super::view::{
@@ -202,6 +202,9 @@ fn instance_view(unit: &Unit, instance: &Instance) -> InstanceView {
         ordinal,
         node,
         node_path,
+        ports: (instance.template.ports.iter().map(|spec| spec.name.clone()))
+            .zip(instance.ports.iter().copied())
+            .collect(),
         data_dir: data_dir(unit, instance),
     }
 }

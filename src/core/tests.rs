@@ -18,6 +18,7 @@ use super::view::{ChangeKind, InstanceState};
 use super::*;
 use std::collections::BTreeMap;
 
+mod ports;
 mod rollout;
 mod whole;
 

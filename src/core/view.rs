@@ -92,6 +92,8 @@ pub struct InstanceView {
     pub node: Option<String>,
     /// Daemonset by glob: its node's path.
     pub node_path: Option<String>,
+    /// Its ports by name, in the order of its file.
+    pub ports: Vec<(String, u16)>,
     /// Statefulset: where its data is.
     pub data_dir: Option<DataDir>,
 }

@@ -67,7 +67,7 @@ pub fn assemble(
     inherited: &Vars,
     default_patterns: &[&str],
     user: &[(&'static str, String)],
-    added: &[(&'static str, Vec<u8>)],
+    added: &[(&str, Vec<u8>)],
 ) -> Result<Vars, String> {
     let mut vars = Vars::new();
     for (name, value) in inherited {

@@ -12,7 +12,7 @@ use super::runner::{Holder, RunnerNumber};
 use super::settings::Settings;
 use super::store::{Batch, Store};
 use super::turn::Turn;
-use super::{boot, data, logs, nodes, report};
+use super::{boot, data, logs, nodes, port, report};
 use crate::api::events::EventLog;
 use crate::core::Core;
 use crate::core::action::{Action, DataDir, Spawn};
@@ -161,6 +161,9 @@ impl Hands {
         if self.at_once {
             let message = "everything is being killed".to_owned();
             return Some(Event::SpawnFailed { id: spawn.id, message });
+        }
+        if let Some((port, by)) = port::taken(&spawn.ports) {
+            return Some(Event::PortTaken { id: spawn.id, port, by });
         }
         let sent = self.planner.plan(spawn).and_then(|plan| self.runners.spawn(plan));
         sent.err().map(|message| Event::SpawnFailed { id: spawn.id, message })

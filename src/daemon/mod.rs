@@ -26,6 +26,7 @@ pub mod logs;
 pub mod nodes;
 mod notify;
 pub mod plan;
+mod port;
 pub mod probe;
 pub mod report;
 pub mod run;

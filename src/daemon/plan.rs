@@ -94,7 +94,6 @@ impl Planner {
     /// What stands in the way and what to do about it, for people.
     pub fn plan(&self, spawn: &Spawn) -> Result<SpawnPlan, String> {
         let template = &*spawn.template;
-        refuse_unsupported(template)?;
         let process = &template.process;
         let identity = users::identity(Wanted {
             user: process.user.as_deref(),
@@ -169,8 +168,8 @@ impl Planner {
     }
 
     fn vars(&self, spawn: &Spawn, identity: Option<&Identity>) -> Result<Vars, String> {
-        let mut added: Vec<(&'static str, Vec<u8>)> =
-            spawn.vars.iter().map(|(name, value)| (*name, value.clone().into_bytes())).collect();
+        let mut added: Vec<(&str, Vec<u8>)> =
+            spawn.vars.iter().map(|(name, value)| (&**name, value.clone().into_bytes())).collect();
         added.push(("WSUP_CONTROL", self.control.as_os_str().as_bytes().to_vec()));
         if let Some(dir) = &spawn.data_dir {
             let path = data::make(&self.state, spawn.unit.name.as_str(), dir, identity)?;
@@ -210,16 +209,6 @@ impl Planner {
                 compress: log.compress,
             },
         }
-    }
-}
-
-/// What units may say one day and this version does not do. The unit reader refuses it already;
-/// a spec out of an old store must not be run as if it were done.
-fn refuse_unsupported(template: &InstanceTemplate) -> Result<(), String> {
-    let parts = [("[[ports]]", !template.ports.is_empty())];
-    match parts.iter().find(|(_, used)| *used) {
-        Some((part, _)) => Err(format!("{part} is not supported yet: remove it from the unit")),
-        None => Ok(()),
     }
 }
 

@@ -14,19 +14,6 @@ fn always(_: &Node) -> bool {
     true
 }
 
-fn not_empty(node: &Node) -> bool {
-    match &node.value {
-        Value::List(items) => !items.is_empty(),
-        Value::Table(_)
-        | Value::Text(_)
-        | Value::Int(_)
-        | Value::HugeInt
-        | Value::Float(_)
-        | Value::Bool(_)
-        | Value::Datetime => true,
-    }
-}
-
 fn https(node: &Node) -> bool {
     matches!(&node.value, Value::Text(url) if url.starts_with("https:"))
 }
@@ -60,7 +47,6 @@ const ROWS: &[(&str, Asks, Missing)] = &[
     ("probes.startup.log", always, Hands),
     ("probes.readiness.log", always, Hands),
     ("probes.liveness.log", always, Hands),
-    ("ports", not_empty, Hands),
 ];
 
 /// Refuses what the file asks for and does not get. Keys that are wrong anyway are left alone.

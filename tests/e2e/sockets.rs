@@ -152,3 +152,50 @@ fn an_address_that_is_taken_is_named_and_tried_again() {
     daemon.wait("the socket has moved", |_| TcpStream::connect(other).is_ok());
     assert_eq!(daemon.ps("web")[0]["pid"], pid);
 }
+
+#[test]
+fn each_instance_has_a_port_of_its_own() {
+    let first = free().port();
+    let unit = |last: u16| {
+        format!(
+            "kind = \"deployment\"\nreplicas = 3\n[process]\ncommand = [\"sh\", \"-c\", \"echo $PORT \
+             $PORT_HTTP_1 $1; exec sleep 1000\", \"x\", \"$(PORT_HTTP_1)\"]\n[[ports]]\nname = \
+             \"http-1\"\nrange = \"{first}-{last}\"\n"
+        )
+    };
+    // Somebody else has the first of them.
+    let Ok(foreign) = TcpListener::bind(("127.0.0.1", first)) else { return };
+    let mut daemon = Daemon::start(&[("web", &unit(first + 50))]);
+    daemon.wait_ready("web", 3);
+    let ports = |d: &Daemon| {
+        let mut all: Vec<(String, u64)> = d
+            .ps("web")
+            .iter()
+            .map(|one| {
+                let name = one["name"].as_str().unwrap().to_owned();
+                (name, one["ports"]["http-1"].as_u64().unwrap())
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    let before = ports(&daemon);
+    let numbers: std::collections::BTreeSet<u64> = before.iter().map(|(_, port)| *port).collect();
+    assert_eq!(numbers.len(), 3, "{before:?}");
+    assert!(!numbers.contains(&u64::from(first)), "{before:?}");
+    for (name, port) in &before {
+        assert_eq!(daemon.read(&format!("log/web/{name}.log")), format!("{port} {port} {port}\n"));
+    }
+    let name = &before[0].0;
+    assert!(daemon.ctl_ok(&["describe", name]).contains(&format!("http-1 {}", before[0].1)));
+    daemon.kill();
+    daemon.launch();
+    daemon.wait_ready("web", 3);
+    daemon.ctl_ok(&["restart", name]);
+    daemon.wait("it runs again", |d| {
+        d.ps("web").iter().all(|one| one["ready"] == true)
+            && d.read(&format!("log/web/{name}.log")).lines().count() == 2
+    });
+    assert_eq!(ports(&daemon), before, "they keep them");
+    drop(foreign);
+}

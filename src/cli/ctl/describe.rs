@@ -175,6 +175,9 @@ impl Facts {
         self.add_if("Why", (!remark.is_empty()).then_some(remark));
         self.add("Ready", if instance.ready { "yes" } else { "no" });
         self.add_if("Says", instance.says.clone());
+        let ports: Vec<String> =
+            instance.ports.iter().map(|(name, port)| format!("{name} {port}")).collect();
+        self.add_if("Ports", (!ports.is_empty()).then(|| ports.join(", ")));
         self.add("Pid", or_nothing(instance.pid.map(|p| p.to_string()).unwrap_or_default()));
         self.add("Restarts", instance.restarts.to_string());
         self.add("Revision", instance.revision.to_string());

@@ -188,6 +188,9 @@ pub struct Instance {
     pub leaving: bool,
     /// An operator keeps it stopped.
     pub held: bool,
+    /// Its ports, in the order of the template's; empty before its first start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
     /// Where it is in its life.
     pub state: State,
     /// No run of it may begin: what its unit depends on is not there.

@@ -31,6 +31,7 @@ pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Ins
     Instance {
         slot: 7,
         name: "api-x".into(),
+        ports: Vec::new(),
         gated: false,
         early: Vec::new(),
         says: None,

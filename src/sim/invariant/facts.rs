@@ -123,6 +123,7 @@ impl Facts {
             | Event::ProbeTold { .. }
             | Event::WatchdogFed { .. }
             | Event::StatusTold { .. }
+            | Event::PortTaken { .. }
             | Event::DataRemoved { .. } => {}
         }
         self.jobs.before_event(&self.meddled, event);
@@ -216,7 +217,8 @@ impl Facts {
             | Event::ProbeDone { id, .. }
             | Event::ProbeTold { id, .. }
             | Event::WatchdogFed { id, .. }
-            | Event::StatusTold { id, .. } => id,
+            | Event::StatusTold { id, .. }
+            | Event::PortTaken { id, .. } => id,
             Event::NodesChanged { unit, .. } | Event::DataRemoved { unit, .. } => {
                 news.touched.insert(unit.clone());
                 return;
