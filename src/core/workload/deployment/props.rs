@@ -35,6 +35,13 @@ impl Controller for Checked {
                 _ => None,
             })
             .collect();
+        let created = outcome.intents.iter().filter(|i| matches!(i, Intent::Create { .. })).count();
+        let stays = |one: &&Observed| one.active() && !deleted.contains(&one.slot);
+        let active = observed.iter().filter(stays).count();
+        assert!(
+            created == 0 || (active + created) as u32 <= bounds.max_total(),
+            "{created} are made beside {active}"
+        );
         let available = |one: &&Observed| one.active() && one.available(self.spec.min_ready, now);
         let before = observed.iter().filter(available).count();
         let after =
@@ -54,10 +61,9 @@ impl Controller for Checked {
     }
 }
 
-/// Never more than replicas and surge; with Recreate never two templates at once.
-fn bounds(world: &World<Checked>) {
+/// With Recreate never two templates at once, at any step.
+fn one_template(world: &World<Checked>) {
     let bounds = Bounds::of(&world.controller.spec);
-    assert!(world.active() as u32 <= bounds.max_total(), "{} active", world.active());
     if !bounds.rolling {
         let mut sets: Vec<SetId> = world.observed.iter().map(|one| one.set).collect();
         sets.sort_unstable();
@@ -128,6 +134,13 @@ fn act(world: &mut World<Checked>, op: Op) {
         }
     }
     world.settle();
+    // Never more than replicas and surge, once it has settled. On the way down from a greater size the
+    // first step may leave some too many (sync.go scale: what is left over is taken from one set, which
+    // may not have so many), and the next takes them; none is ever made beyond the bound.
+    if world.mode == Mode::Run {
+        let most = Bounds::of(&world.controller.spec).max_total();
+        assert!(world.active() as u32 <= most, "{} active", world.active());
+    }
 }
 
 proptest! {
@@ -153,7 +166,7 @@ proptest! {
         world.behaviours.insert("bad".to_owned(), BROKEN);
         let slow = Behaviour { ready_after: Some(Millis(9000)), stop_takes: Millis(7000) };
         world.behaviours.insert("slow".to_owned(), slow);
-        world.watch = Some(bounds);
+        world.watch = Some(one_template);
         for op in ops {
             act(&mut world, op);
         }
