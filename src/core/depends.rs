@@ -117,8 +117,11 @@ impl Core {
     /// The unit's dependencies may be others than before: `depends_on` was read.
     pub(super) fn index_dependencies(&mut self, now: Now, key: &UnitKey) {
         for name in self.index(key) {
-            // Nobody may have asked before what it offers.
-            self.look_at(&name);
+            // Nobody may have asked before what it offers. Who did is told here: it may differ from
+            // what they know, and that it did would not be seen any more once it has settled.
+            for other in self.named(&name) {
+                self.offer(now, &other);
+            }
         }
         self.gate(now, key, false);
     }

@@ -19,6 +19,7 @@ use super::*;
 use std::collections::BTreeMap;
 
 mod ports;
+mod probed;
 mod rollout;
 mod whole;
 

@@ -205,12 +205,6 @@ pub struct Instance {
     pub says: Option<String>,
 }
 
-/// How a running program stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    ready_since: Option<Mono>,
-}
-
 /// What can happen to an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
@@ -345,23 +339,6 @@ impl Instance {
     /// Since when it is ready.
     pub fn ready_since(&self) -> Option<Mono> {
         self.standing()?.ready_since
-    }
-
-    /// How its program stands, while it runs. As long as that stays the same, its probes only
-    /// went on counting.
-    pub fn standing(&self) -> Option<Standing> {
-        match self.state {
-            State::Running { ready_since, .. } => Some(Standing { ready_since }),
-            State::Pending { .. }
-            | State::Starting { .. }
-            | State::Init { .. }
-            | State::PostStart { .. }
-            | State::Stopping { .. }
-            | State::Backoff { .. }
-            | State::Succeeded
-            | State::Failed { .. }
-            | State::GaveUp => None,
-        }
     }
 
     /// Where it is as far as a controller cares.

@@ -3,10 +3,39 @@
 //! Responsible for which of its changes a controller may hear of: whatever is not here changes
 //! without one. Must not change an instance.
 
-use super::Instance;
+use super::{Instance, State};
+use crate::core::time::Mono;
 use crate::core::workload::Observed;
 
+/// How a running program stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub(super) ready_since: Option<Mono>,
+    /// Its startup probe is not asked again for this process, whoever's daemon it is.
+    started: bool,
+}
+
 impl Instance {
+    /// How its program stands, while it runs. As long as that stays the same, its probes only
+    /// went on counting.
+    pub fn standing(&self) -> Option<Standing> {
+        match self.state {
+            State::Running { ready_since, ref probes, .. } => {
+                let started = probes.as_ref().is_none_or(|probes| probes.started());
+                Some(Standing { ready_since, started })
+            }
+            State::Pending { .. }
+            | State::Starting { .. }
+            | State::Init { .. }
+            | State::PostStart { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Succeeded
+            | State::Failed { .. }
+            | State::GaveUp => None,
+        }
+    }
+
     /// What a controller sees of it.
     pub fn observed(&self) -> Observed {
         Observed {

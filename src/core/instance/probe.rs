@@ -171,6 +171,12 @@ impl Counter {
         self.verdict
     }
 
+    /// A new daemon counts from nothing, as a new kubelet does: not every answer that the last one
+    /// had was remembered, so what was may not have been in a row. What was decided stays.
+    fn count_anew(&mut self) {
+        (self.last, self.run) = (None, 0);
+    }
+
     /// What holds now.
     pub fn verdict(&self) -> Verdict {
         self.verdict
@@ -302,6 +308,15 @@ impl Probes {
             }
         }
         questions
+    }
+
+    /// A new daemon took over.
+    pub(super) fn count_anew(&mut self) {
+        for kind in KINDS {
+            if let Some(probe) = self.probe_mut(kind) {
+                probe.counter.count_anew();
+            }
+        }
     }
 
     /// Takes an answer. One to no question is nothing.

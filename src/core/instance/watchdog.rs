@@ -80,9 +80,9 @@ impl Instance {
 
     /// A new daemon holds it.
     pub(in crate::core) fn adopted(&mut self, now: Mono) {
-        if let State::Running { probes: Some(probes), .. } = &mut self.state
-            && let Some(watchdog) = &mut probes.watchdog
-        {
+        let State::Running { probes: Some(probes), .. } = &mut self.state else { return };
+        probes.count_anew();
+        if let Some(watchdog) = &mut probes.watchdog {
             watchdog.renew(now);
         }
     }

@@ -213,3 +213,42 @@ fn the_daemon_stops_dependents_first() {
         }
     }
 }
+
+/// A change of what a unit offers reaches everybody, whatever else happens in the turn in which it comes
+/// about: (the rule, what a file is added or changed to besides).
+#[test]
+fn a_change_reaches_all_that_depend() {
+    let other = |text: &str| after(deployment(text, 1), &[("db", Started)]);
+    let rows: Vec<(Rule, Vec<UnitSpec>)> = vec![
+        (by("wsup", "nothing else"), vec![]),
+        (by("wsup", "another unit begins to depend on it"), vec![other("web")]),
+        (by("wsup", "one that does not wait any more"), vec![deployment("web", 1)]),
+    ];
+    for (rule, besides) in rows {
+        let mut bench = Bench::new();
+        // It is started and, since nobody answers its probe, not available: one change alone.
+        let mut db = deployment("db", 1);
+        Arc::make_mut(&mut db.template).readiness = Some(Box::new(ProbeSpec {
+            handler: ProbeHandler::Notify,
+            initial_delay: Millis::ZERO,
+            period: Millis::from_secs(10),
+            timeout: Millis::from_secs(1),
+            success_threshold: 1,
+            failure_threshold: 3,
+        }));
+        let units = vec![db, other("api")];
+        let read = |valid| Event::Units(UnitsRead { valid, ..UnitsRead::default() });
+        bench.core.handle(now(0), read(units.clone()));
+        bench.core.settle(now(0));
+        let mut starts = std::iter::from_fn(|| bench.core.poll_action()).filter_map(|action| {
+            if let Action::Spawn(spawn) = action { Some(spawn.id) } else { None }
+        });
+        let (id, more) = (starts.next().unwrap(), starts.next());
+        assert_eq!(more, None, "{rule}: only what waits for nothing is started");
+        drop(starts);
+        bench.core.handle(now(0), Event::Spawned { id, pid: 7 });
+        bench.core.handle(now(0), read([units, besides].concat()));
+        bench.turn();
+        assert_eq!(runs(&bench, &api()), 1, "{rule}");
+    }
+}
