@@ -34,7 +34,8 @@ impl World {
             _ => Kind::CronJob,
         };
         if let Some(key) = workload::key(kind, number) {
-            let spec = workload::unit(&mut self.random, key.clone());
+            let mut spec = workload::unit(&mut self.random, key.clone());
+            self.health.give(&mut spec);
             self.note(format_args!("FILE {key} {:?}", spec.workload));
             self.files.insert(key, spec);
         }
@@ -82,6 +83,7 @@ impl World {
                 self.invalid.remove(&key);
                 if let Some(spec) = self.files.get_mut(&key) {
                     workload::edit(&mut self.random, spec);
+                    self.health.edit(spec);
                     self.trace.line(self.clock.at, format_args!("EDIT {key} {:?}", spec.workload));
                 }
             }

@@ -9,7 +9,9 @@ use crate::core::action::{DataDir, Spawn, Step};
 use crate::core::event::{Event, Exit, Living};
 use crate::core::id::{InstanceId, UnitKey};
 use crate::core::instance::probe::{self, Answer};
+use crate::core::spec::InstanceTemplate;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// SIGKILL.
 pub(super) const KILL: i32 = 9;
@@ -42,6 +44,8 @@ pub(super) struct Process {
     pub(super) main: bool,
     /// Statefulset: ordinal. Indexed job: index.
     pub(super) index: Option<u32>,
+    /// What it was made from.
+    pub(super) template: Arc<InstanceTemplate>,
     /// Its data directory.
     pub(super) data: Option<DataDir>,
     /// Its number.
@@ -218,6 +222,7 @@ impl Machine {
                 instance: spawn.instance.clone(),
                 main: spawn.step == Step::Main,
                 index,
+                template: Arc::clone(&spawn.template),
                 data: spawn.data_dir.clone(),
                 pid,
                 born: now,

@@ -109,7 +109,7 @@ impl Profile {
         });
         let kill_takes = if random.permille(10) { random.span(60_000) } else { random.span(20) };
         let leaves = random.permille(self.leaves).then(|| random.span(100_000));
-        Some(Temper { ends, ready_in: Some(0), stops_in, leaves, kill_takes })
+        Some(Temper { ends, ready_in: None, stops_in, leaves, kill_takes })
     }
 
     fn run(&self, random: &mut Random, broken: bool, calm: bool) -> Option<(u64, Exit)> {

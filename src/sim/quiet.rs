@@ -30,6 +30,7 @@ impl World {
         self.note(format_args!("CALM"));
         let (until, turns) = (self.clock.at + CALM_MAX, self.turns);
         self.let_runs_end();
+        self.let_all_be_well();
         self.hush_cronjobs();
         let mut hushed = (self.life, self.turns);
         while !self.is_broken() && self.next_at().is_some_and(|at| at <= until) {

@@ -5,6 +5,7 @@
 //! are acknowledged last. Must not judge: see `invariant` and `quiet`.
 
 use super::Summary;
+use super::health::Health;
 use super::invariant::{Fault, Observer};
 use super::machine::{Command, Consequences, Fate, Machine};
 use super::profile::Profile;
@@ -12,9 +13,9 @@ use super::random::Random;
 use super::store::Store;
 use super::trace::{ShowAction, ShowEvent, Trace};
 use super::workload::NODE_LABEL;
-use crate::core::action::{Action, DataDir, Spawn, Step};
+use crate::core::action::{Action, DataDir};
 use crate::core::event::{Event, Found, UnitsRead};
-use crate::core::id::{UnitKey, UnitName};
+use crate::core::id::{InstanceId, UnitKey, UnitName};
 use crate::core::schedule::Zones;
 use crate::core::spec::{Nodes, UnitSpec};
 use crate::core::time::{Mono, Now, Wall};
@@ -49,6 +50,8 @@ pub(super) enum Happening {
     Command(u32, Command),
     /// Something happens to a process.
     Fate(Fate),
+    /// A program says that it is ready.
+    Speaks(InstanceId),
     /// The runner's event of this number reaches the daemon of this life.
     Notice(u32, u64),
     /// An event reaches the daemon of this life.
@@ -133,6 +136,7 @@ pub struct World {
     watched: BTreeMap<UnitKey, Nodes>,
     /// Messages about one instance arrive in order.
     last_message: BTreeMap<u64, u64>,
+    pub(super) health: Health,
     pub(super) observer: Observer,
     pub(super) trace: Trace,
     steps: u64,
@@ -163,6 +167,7 @@ impl World {
             nodes: BTreeMap::new(),
             watched: BTreeMap::new(),
             last_message: BTreeMap::new(),
+            health: Health::new(seed),
             observer: Observer::default(),
             trace: Trace::new(transcript),
             steps: 0,
@@ -207,6 +212,7 @@ impl World {
         self.calm = false;
         self.profile = self.stormy;
         let until = self.steps + steps;
+        self.answer_what_is_open();
         self.later(0, Happening::Wish);
         let gap = self.random.between(0, self.profile.fault_gap);
         self.later(gap, Happening::Fault);
@@ -265,6 +271,7 @@ impl World {
                     self.follow(consequences);
                 }
             }
+            Happening::Speaks(id) => self.speak(id),
             Happening::Notice(life, number) => {
                 if let Some(event) = self.machine.event(number).cloned() {
                     if self.random.permille(self.profile.repeats) {
@@ -349,6 +356,7 @@ impl World {
             self.started += 1;
             self.note(format_args!("  runner started {id}"));
             self.observer.started(&self.machine, id);
+            self.draw_manner(id);
         }
         self.follow(consequences);
     }
@@ -411,6 +419,7 @@ impl World {
         for number in numbers {
             self.send_notice(number);
         }
+        self.pass_all_on();
         self.turn();
     }
 
@@ -533,21 +542,6 @@ impl World {
         let delay = self.random.span(self.profile.message);
         let delay = self.in_order(command.slot().wrapping_mul(2).wrapping_add(1), delay);
         self.later(delay, Happening::Command(self.life, command));
-    }
-
-    /// A hook or a probe beside a program.
-    fn beside(&mut self, spawn: &Spawn) {
-        let id = spawn.id;
-        let event = match spawn.step {
-            Step::Hook(hook) => Event::HookDone { id, hook, failure: None },
-            Step::Probe(kind) => match self.machine.probe(self.clock.at, id, kind) {
-                Some(answer) => Event::ProbeDone { id, kind, answer, message: String::new() },
-                None => return,
-            },
-            Step::Init(_) | Step::Main => return,
-        };
-        let delay = self.random.span(1_000);
-        self.later(delay, Happening::Event(self.life, event));
     }
 
     fn watch(&mut self, unit: UnitKey, nodes: Option<Nodes>) {

@@ -56,8 +56,14 @@ impl Availability {
         }
     }
 
-    /// If a process that did its work has ended, that was not the core's doing.
+    /// If a process that did its work has ended, or does it no longer, that was not the core's doing.
     fn note_ends(&mut self, facts: &Facts, turn: &Turn<'_>) {
+        let unfit = turn.news.unfit.iter().map(|(id, _)| id);
+        for id in unfit.chain(&turn.news.unready) {
+            if let Some(place) = facts.places.get(&id.slot) {
+                self.interfere(&place.unit);
+            }
+        }
         for (id, _) in &turn.news.ends {
             if let Some(process) = turn.machine.processes.get(id)
                 && process.main

@@ -75,7 +75,8 @@ impl Set<'_> {
                 (max_surge.ceil_of(total), max_unavailable.ceil_of(total))
             }
         };
-        self.room(surge > 0)?;
+        // What was made while it might surge, and waited for what the unit depends on, begins later.
+        self.room(surge > 0 || self.facts.waiters.contains(self.key))?;
         match self.spec.strategy {
             DaemonStrategy::OnDelete => Ok(()),
             // An old instance that waits goes outside the budget, and is not seen here.

@@ -5,6 +5,7 @@
 
 use super::Fault;
 use super::ledger::Ledgers;
+use super::tally::Tallies;
 use crate::core::Core;
 use crate::core::action::{Action, Spawn};
 use crate::core::event::{Event, Exit};
@@ -71,6 +72,8 @@ pub(in super::super) struct Facts {
     pub(super) meddled: BTreeSet<UnitKey>,
     /// Jobs.
     pub(super) jobs: Ledgers,
+    /// Answers of probes and hooks.
+    pub(super) tallies: Tallies,
     /// Everything is on its way out.
     pub(super) shutdown: bool,
     stale: bool,
@@ -86,6 +89,10 @@ pub(in super::super) struct News {
     /// Those of them that a controller or an operator wishes gone; the others are to be started
     /// again in place.
     pub(super) wished: BTreeSet<InstanceId>,
+    /// Starts that are asked to end because a probe or a hook found them unfit, and why.
+    pub(super) unfit: Vec<(InstanceId, String)>,
+    /// Starts that are not ready any more.
+    pub(super) unready: Vec<InstanceId>,
     /// Ends that the core was told of, each once.
     pub(super) ends: Vec<(InstanceId, Exit)>,
     /// Refused starts that the core was told of, each once.
@@ -96,6 +103,13 @@ pub(in super::super) struct News {
     pub(super) specs: bool,
     /// Instances that are gone for good.
     gone: Vec<u64>,
+}
+
+impl News {
+    /// The instance is gone for good from now.
+    pub(super) fn is_gone(&self, slot: u64) -> bool {
+        self.gone.contains(&slot)
+    }
 }
 
 impl Facts {
@@ -171,9 +185,11 @@ impl Facts {
         let mut news = News { specs: std::mem::take(&mut self.stale), ..News::default() };
         for (event, _) in batch {
             self.hear(event, at, &mut news);
+            self.tallies.hear(event, at);
         }
         for action in effects {
             self.see(action, &mut news);
+            self.tallies.see(action, at);
         }
         if news.specs {
             self.refresh(core);
@@ -185,13 +201,17 @@ impl Facts {
     }
 
     /// The turn is over: what was news is so from now.
-    pub(super) fn turned(&mut self, core: &Core, news: News) {
+    pub(super) fn turned(&mut self, core: &Core, effects: &[Action], news: News) {
         self.jobs.turned(core, &news);
         self.ending.extend(news.ending);
         self.meddled.clear();
         for slot in news.gone {
             self.places.remove(&slot);
         }
+        let places = &self.places;
+        self.tallies.turned(effects, |id| {
+            places.get(&id.slot).is_some_and(|place| place.generation == id.generation)
+        });
     }
 
     fn hear(&mut self, event: &Event, at: u64, news: &mut News) {
@@ -295,17 +315,23 @@ impl Facts {
             news.touched.insert(unit.clone());
         }
         news.specs |= report.reason == Reason::JobCreated;
-        if report.reason != Reason::InstanceStopping {
+        if !matches!(report.reason, Reason::InstanceStopping | Reason::InstanceUnready) {
             return;
         }
         let name = report.unit.clone().zip(report.instance.clone());
         let slot = name.and_then(|name| self.names.get(&name));
         if let Some((slot, place)) = slot.and_then(|slot| Some((*slot, self.places.get(slot)?))) {
             let id = InstanceId { slot, generation: place.generation };
+            if report.reason == Reason::InstanceUnready {
+                news.unready.push(id);
+                return;
+            }
             news.ending.insert(id);
             // One that a probe or a hook found unfit is told of with the reason first.
             if report.message.starts_with("asked to end") {
                 news.wished.insert(id);
+            } else {
+                news.unfit.push((id, report.message.clone()));
             }
         }
     }
@@ -323,8 +349,9 @@ impl Facts {
         }
     }
 
-    pub(super) fn fault(&mut self, fault: &Fault) {
+    pub(super) fn fault(&mut self, machine: &Machine, fault: &Fault) {
         self.jobs.fault(fault);
+        self.tallies.fault(machine, fault);
         match fault {
             Fault::Rebooted => {
                 self.ending.clear();

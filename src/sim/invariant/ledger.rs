@@ -208,7 +208,9 @@ impl Ledgers {
             let jobs = facts.units.iter().filter(|(key, _)| key.kind == Kind::Job);
             jobs.for_each(|(key, known)| self.refresh(key, &known.spec));
         }
-        for id in &news.wished {
+        // One that is unfit may be wished gone before it has ended, of which nothing is told.
+        let unfit = news.unfit.iter().map(|(id, _)| id);
+        for id in news.wished.iter().chain(unfit) {
             // Whether it counts depends on why it has to end.
             if let Some(place) = facts.places.get(&id.slot)
                 && let Some(job) = self.jobs.get_mut(&place.unit)

@@ -11,13 +11,18 @@ mod cron;
 mod daemon_budget;
 mod data;
 mod facts;
+mod hooks;
 mod job_count;
 mod job_runs;
 mod ledger;
 mod one_process;
 mod oracle;
+mod questions;
+mod ready;
 mod stateful_order;
 mod surge;
+mod tally;
+mod unfit;
 mod warned;
 
 use super::machine::{Command, Machine, Process};
@@ -130,6 +135,10 @@ impl Default for Observer {
                 Box::<job_count::JobCount>::default(),
                 Box::<job_runs::JobRuns>::default(),
                 Box::<cron::Cron>::default(),
+                Box::<questions::Questions>::default(),
+                Box::<ready::Ready>::default(),
+                Box::<unfit::Unfit>::default(),
+                Box::<hooks::Hooks>::default(),
             ],
         }
     }
@@ -183,12 +192,12 @@ impl Observer {
         let news = self.facts.turn(core, machine, clock.at, batch, effects);
         let turn = Turn { core, machine, clock, batch, effects, news: &news };
         self.ask(|invariant, facts| invariant.committed(facts, &turn));
-        self.facts.turned(core, news);
+        self.facts.turned(core, effects, news);
     }
 
     /// Something happened to the world itself.
     pub(super) fn fault(&mut self, machine: &Machine, fault: &Fault) {
-        self.facts.fault(fault);
+        self.facts.fault(machine, fault);
         self.ask(|invariant, facts| invariant.fault(facts, machine, fault));
     }
 }
