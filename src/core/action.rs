@@ -92,6 +92,14 @@ pub struct DataDir {
 /// Everything the core can ask for.
 #[derive(Clone, Debug)]
 pub enum Action {
+    /// A start that cannot be made, for people: answer with `SpawnFailed`. Not decided on within the core,
+    /// so that a failure without a back-off is tried once a turn.
+    CannotStart {
+        /// Which start.
+        id: InstanceId,
+        /// Why.
+        message: String,
+    },
     /// Start a program. Completed by `Spawned` or `SpawnFailed`, and a `Spawned` by `Exited`.
     Spawn(Box<Spawn>),
     /// Run a hook among the processes of this start. Completed by `HookDone`, unless the start

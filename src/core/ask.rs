@@ -31,6 +31,12 @@ impl Core {
         self.actions.push_back(how(Box::new(spawn)));
     }
 
+    /// Has a start fail that need not be tried.
+    pub(super) fn cannot_start(&mut self, slot: u64, message: String) {
+        let Some(instance) = self.instances.get(&slot) else { return };
+        self.actions.push_back(Action::CannotStart { id: instance.id(), message });
+    }
+
     /// Asks once more for a start that was not made.
     pub(super) fn ask_again(&mut self, slot: u64) {
         let Some(instance) = self.instances.get(&slot) else { return };

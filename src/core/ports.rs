@@ -6,7 +6,7 @@
 
 use super::Core;
 use super::id::InstanceId;
-use super::instance::{Input, Instance, Program, State};
+use super::instance::{Input, Instance, State};
 use super::spec::PortSpec;
 use super::time::{Millis, Mono, Now};
 use super::workload::Identity;
@@ -112,12 +112,10 @@ impl Core {
         let Some(instance) = self.instances.get_mut(&id.slot).filter(|one| one.id() == id) else {
             return;
         };
-        if !matches!(instance.state, State::Starting { program: Program::Main | Program::Init(_) })
-        {
-            return;
-        }
         let by = by.map(|who| format!(" by {who}")).unwrap_or_default();
-        if matches!(instance.identity, Identity::Ordinal(_)) {
+        // One that is to stop meanwhile is not asked for again either: this was its start's answer.
+        let wanted = matches!(instance.state, State::Starting { .. });
+        if !wanted || matches!(instance.identity, Identity::Ordinal(_)) {
             let message = format!("port {port} is taken{by}");
             return self.step(now, id.slot, Input::SpawnFailed { message: &message });
         }
@@ -131,8 +129,7 @@ impl Core {
         match self.allot_ports(now, id.slot) {
             Ok(()) => self.ask_again(id.slot),
             Err(message) => {
-                let message = format!("{message} ({port} is taken{by})");
-                self.step(now, id.slot, Input::SpawnFailed { message: &message });
+                self.cannot_start(id.slot, format!("{message} ({port} is taken{by})"));
             }
         }
     }

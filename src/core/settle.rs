@@ -374,15 +374,15 @@ impl Core {
                 self.dirty.insert(unit.clone());
             }
         }
-        let mut refused = None;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Spawn(program) => {
-                    refused = self.allot_ports(now, slot).err();
+                    let ports = self.allot_ports(now, slot);
                     // What is remembered of a start is stored before the start is asked for.
                     self.store_instance(slot);
-                    if refused.is_none() {
-                        self.ask_for(slot, program.into(), Action::Spawn);
+                    match ports {
+                        Ok(()) => self.ask_for(slot, program.into(), Action::Spawn),
+                        Err(message) => self.cannot_start(slot, message),
                     }
                 }
                 Effect::Hook(hook) => {
@@ -408,9 +408,6 @@ impl Core {
             }
         }
         self.effects = effects;
-        if let Some(message) = refused {
-            self.step(now, slot, Input::SpawnFailed { message: &message });
-        }
     }
 
     /// The process of an instance that leaves has ended: its job may still have to judge how.

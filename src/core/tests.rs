@@ -190,6 +190,9 @@ impl Bench {
                 self.living.insert(spawn.id, self.next_pid);
                 events.push(Event::Spawned { id: spawn.id, pid: self.next_pid });
             }
+            Action::CannotStart { id, message } => {
+                events.push(Event::SpawnFailed { id, message });
+            }
             Action::Terminate { id, signal } => {
                 if self.living.remove(&id).is_some() {
                     let at = now(self.at).mono;

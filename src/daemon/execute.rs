@@ -131,6 +131,9 @@ impl Hands {
 
     fn act(&mut self, action: Action, core: &Core, turn: &mut Turn) -> Option<Event> {
         match action {
+            Action::CannotStart { id, message } => {
+                return Some(Event::SpawnFailed { id, message });
+            }
             Action::Spawn(spawn) => return self.spawn(&spawn),
             Action::Hook(spawn) => return self.run_hook(&spawn),
             Action::Probe(spawn) => return self.ask(&spawn),

@@ -113,6 +113,7 @@ pub(super) struct ShowAction<'a>(pub(super) &'a Action);
 impl fmt::Display for ShowAction<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            Action::CannotStart { id, message } => write!(f, "cannot start {id}: {message}"),
             Action::Spawn(spawn) => {
                 write!(f, "spawn {} of {} as {}", spawn.instance, spawn.unit, spawn.id)?;
                 match spawn.step {

@@ -520,6 +520,10 @@ impl World {
     fn execute(&mut self, action: Action) {
         let command = match action {
             Action::Spawn(spawn) => Command::Spawn(spawn),
+            Action::CannotStart { id, message } => {
+                let event = Event::SpawnFailed { id, message };
+                return self.later(0, Happening::Event(self.life, event));
+            }
             Action::Terminate { id, signal } => Command::Terminate(id, signal),
             Action::KillTree { id } => Command::Kill(id),
             Action::Signal { id, signal } => Command::Signal(id, signal),

@@ -296,6 +296,7 @@ impl Engine {
     fn act(&mut self, action: Action) -> Vec<Event> {
         match action {
             Action::Spawn(spawn) => self.spawn(*spawn),
+            Action::CannotStart { id, message } => vec![Event::SpawnFailed { id, message }],
             Action::Terminate { id, signal } => self.ended(id, Exit::Signal(signal)),
             Action::KillTree { id } => self.ended(id, Exit::Signal(9)),
             Action::Report(report) => {

@@ -87,22 +87,86 @@ fn a_statefulset_has_the_port_of_its_ordinal() {
     assert!(told, "{:?}", bench.reports);
 }
 
+/// What the core asks for at this instant.
+fn settled(core: &mut Core, at: u64) -> Vec<Action> {
+    core.settle(now(at));
+    invariant::check(core).unwrap();
+    std::iter::from_fn(|| core.poll_action()).collect()
+}
+
+/// The starts that an event leads to, once all is answered that cannot be made.
+fn turn(core: &mut Core, at: u64, event: Event) -> Vec<Spawn> {
+    let (mut events, mut spawns) = (vec![event], Vec::new());
+    while !events.is_empty() {
+        for event in events.drain(..) {
+            core.handle(now(at), event);
+        }
+        for action in settled(core, at) {
+            match action {
+                Action::Spawn(spawn) => spawns.push(*spawn),
+                Action::CannotStart { id, message } => {
+                    events.push(Event::SpawnFailed { id, message });
+                }
+                _ => {}
+            }
+        }
+    }
+    spawns
+}
+
+/// Why a start cannot be made that an event leads to.
+fn cannot(core: &mut Core, at: u64, event: Event) -> Option<String> {
+    core.handle(now(at), event);
+    settled(core, at).into_iter().find_map(|action| match action {
+        Action::CannotStart { message, .. } => Some(message),
+        _ => None,
+    })
+}
+
+/// Without a back-off a start that cannot be made is tried once a turn, and not for ever in one.
+#[test]
+fn a_range_that_is_too_narrow_hangs_nothing() {
+    let mut core = Core::new(Bench::config(7));
+    let mut spec = with_ports(deployment("api", 2), &[("http", 9000, 9000)]);
+    let backoff = &mut Arc::make_mut(&mut spec.template).restart.backoff;
+    (backoff.initial, backoff.max) = (Millis::ZERO, Millis::ZERO);
+    core.handle(now(0), Event::Units(UnitsRead { valid: vec![spec], ..UnitsRead::default() }));
+    for _ in 0..5 {
+        let actions = settled(&mut core, 0);
+        let refused: Vec<(InstanceId, String)> = actions
+            .into_iter()
+            .filter_map(|action| match action {
+                Action::CannotStart { id, message } => Some((id, message)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(refused.len(), 1);
+        for (id, message) in refused {
+            core.handle(now(0), Event::SpawnFailed { id, message });
+        }
+    }
+}
+
+/// A stop that comes before the answer: the start was not made, and the instance has stopped.
+#[test]
+fn one_that_is_to_stop_is_not_asked_for_again() {
+    let mut core = Core::new(Bench::config(7));
+    let spec = with_ports(deployment("api", 1), &[("http", 9000, 9001)]);
+    let read = UnitsRead { valid: vec![spec], ..UnitsRead::default() };
+    let start = turn(&mut core, 0, Event::Units(read)).pop().unwrap();
+    let stop = Request::Stop(Target::Unit(api()));
+    core.handle(now(0), Event::Request(stop)).unwrap().unwrap();
+    let taken = Event::PortTaken { id: start.id, port: 9000, by: None };
+    settled(&mut core, 0);
+    assert!(turn(&mut core, 0, taken).is_empty());
+    assert!(core.instances_of(&api()).is_empty(), "nothing of it is left");
+}
+
 #[test]
 fn one_that_somebody_else_has_is_passed_over_for_a_while() {
     let mut core = Core::new(Bench::config(7));
     let spec = with_ports(deployment("api", 1), &[("http", 9000, 9001)]);
     let read = UnitsRead { valid: vec![spec], ..UnitsRead::default() };
-    let turn = |core: &mut Core, at: u64, event: Event| -> Vec<Spawn> {
-        core.handle(now(at), event);
-        core.settle(now(at));
-        invariant::check(core).unwrap();
-        let actions = std::iter::from_fn(|| core.poll_action());
-        let spawns = actions.filter_map(|action| match action {
-            Action::Spawn(spawn) => Some(*spawn),
-            _ => None,
-        });
-        spawns.collect()
-    };
     let first = turn(&mut core, 0, Event::Units(read)).pop().unwrap();
     assert_eq!(first.ports, [9000]);
     assert!(first.vars.contains(&("PORT".into(), "9000".to_owned())));
@@ -111,7 +175,10 @@ fn one_that_somebody_else_has_is_passed_over_for_a_while() {
     assert_eq!((second.id, second.ports.as_slice()), (first.id, [9001].as_slice()));
     assert!(second.vars.contains(&("PORT_HTTP".into(), "9001".to_owned())));
     // All are taken: the start fails, and is tried again with the back-off.
-    assert!(turn(&mut core, 0, taken(second.id, 9001)).is_empty());
+    let message = cannot(&mut core, 0, taken(second.id, 9001)).unwrap();
+    assert!(message.contains("none of 9000-9001 is free"), "{message}");
+    let failed = Event::SpawnFailed { id: second.id, message };
+    assert!(turn(&mut core, 0, failed).is_empty());
     let again = (1..200).find_map(|at| turn(&mut core, at, Event::Tick).pop().map(|s| (at, s)));
     let (at, third) = again.unwrap();
     assert!(at >= 60, "not before it is worth trying: {at}");

@@ -278,6 +278,7 @@ impl Facts {
             | Action::Put(_)
             | Action::Drop { .. }
             | Action::RemoveData { .. }
+            | Action::CannotStart { .. }
             | Action::WatchNodes { .. }
             | Action::Sockets { .. }
             | Action::ShutdownComplete => {}

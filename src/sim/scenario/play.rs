@@ -399,6 +399,9 @@ impl<'a> Play<'a> {
     fn execute(&mut self, action: Action) {
         match action {
             Action::Spawn(spawn) => self.spawn(spawn),
+            Action::CannotStart { id, message } => {
+                self.inbox.push(Input::Event(Event::SpawnFailed { id, message }, None));
+            }
             Action::Terminate { id, signal } => self.obey(Command::Terminate(id, signal)),
             Action::KillTree { id } => self.obey(Command::Kill(id)),
             Action::Signal { id, signal } => self.signal(id, signal),
