@@ -20,8 +20,6 @@ use super::workload::conditions::{Condition, Truth};
 use smol_str::SmolStr;
 use std::collections::BTreeSet;
 
-/// So many steps a chain of causes is followed. Files with a circle are refused, so it ends long before.
-const CAUSES_MAX: usize = 16;
 /// Of so many dependencies that are not there it is said why.
 const TOLD_MAX: usize = 3;
 /// Kinds that can be depended on, in the order in which a bare name is looked for.
@@ -78,6 +76,8 @@ fn is_available(unit: &Unit) -> bool {
             }
             StatefulStrategy::OnDelete => 0,
         },
+        // Nobody knows of how many yet, nor whether they are those that are counted.
+        WorkloadSpec::DaemonSet(_) if unit.nodes.is_none() => return false,
         WorkloadSpec::DaemonSet(spec) => match spec.strategy {
             DaemonStrategy::RollingUpdate { max_unavailable, .. } => {
                 max_unavailable.ceil_of(desired)
@@ -263,12 +263,30 @@ impl Core {
     /// While the daemon stops: whether something that depends on this unit still has a process.
     pub(super) fn is_needed(&self, key: &UnitKey) -> bool {
         let dependents = self.dependents.get(key.name.as_str()).into_iter().flatten();
-        let mut units = dependents.filter(|dependent| {
-            self.units.get(*dependent).is_some_and(|unit| {
-                unit.spec.depends_on.iter().any(|dep| self.meant(dep).as_ref() == Some(key))
-            })
-        });
-        units.any(|dependent| self.has_processes(dependent))
+        let mut units = dependents.filter(|dependent| self.edges(dependent).any(|on| on == *key));
+        // Of a circle (of a version that runs on and a new one, each valid beside the other's) nobody
+        // waits for anybody, or the end would never come.
+        units.any(|dependent| self.has_processes(dependent) && !self.leads_to(key, dependent))
+    }
+
+    /// The units that a unit depends on and that are there.
+    fn edges(&self, key: &UnitKey) -> impl Iterator<Item = UnitKey> {
+        let unit = self.units.get(key).into_iter();
+        unit.flat_map(|unit| &unit.spec.depends_on).filter_map(|dep| self.meant(dep))
+    }
+
+    /// Whether a unit depends on another, by whatever way.
+    fn leads_to(&self, from: &UnitKey, to: &UnitKey) -> bool {
+        let (mut seen, mut left) = (BTreeSet::new(), vec![from.clone()]);
+        while let Some(key) = left.pop() {
+            if key == *to {
+                return true;
+            }
+            if seen.insert(key.clone()) {
+                left.extend(self.edges(&key));
+            }
+        }
+        false
     }
 
     fn has_processes(&self, key: &UnitKey) -> bool {
@@ -283,17 +301,18 @@ impl Core {
         if unit.spec.depends_on.is_empty() || self.has_processes(key) {
             return;
         }
-        let keys = unit.spec.depends_on.iter().filter_map(|dep| self.meant(dep));
-        let keys: Vec<UnitKey> = keys.filter(|other| self.has_processes(other)).collect();
+        let keys: Vec<UnitKey> =
+            self.edges(key).filter(|other| self.has_processes(other)).collect();
         self.dirty.extend(keys);
     }
 
     /// Why the unit's instances wait, for people, down to the first cause; `None`: they need not.
     pub(super) fn why_waits(&self, key: &UnitKey) -> Option<String> {
-        self.causes(key, CAUSES_MAX)
+        self.causes(key, &mut Vec::new())
     }
 
-    fn causes(&self, key: &UnitKey, left: usize) -> Option<String> {
+    /// `way`: the units that lead here.
+    fn causes(&self, key: &UnitKey, way: &mut Vec<UnitKey>) -> Option<String> {
         let unit = self.units.get(key)?;
         let unmet: Vec<&Dependency> =
             unit.spec.depends_on.iter().filter(|dep| !self.is_met(dep)).collect();
@@ -301,14 +320,14 @@ impl Core {
             return None;
         }
         let mut told: Vec<String> =
-            unmet.iter().take(TOLD_MAX).map(|dep| self.cause(dep, left)).collect();
+            unmet.iter().take(TOLD_MAX).map(|dep| self.cause(key, dep, way)).collect();
         if unmet.len() > TOLD_MAX {
             told.push(format!("{} more", unmet.len() - TOLD_MAX));
         }
         Some(format!("waits for {}", told.join("; and for ")))
     }
 
-    fn cause(&self, dependency: &Dependency, left: usize) -> String {
+    fn cause(&self, of: &UnitKey, dependency: &Dependency, way: &mut Vec<UnitKey>) -> String {
         let Some(key) = self.meant(dependency) else {
             return format!("`{}`: there is no such unit", dependency.unit);
         };
@@ -317,7 +336,12 @@ impl Core {
             (DependencyCondition::Complete, _) | (_, Kind::Job) => "to complete",
             (DependencyCondition::Available, _) => "to be available",
         };
-        let further = left.checked_sub(1).and_then(|left| self.causes(&key, left));
+        if way.contains(&key) || key == *of {
+            return format!("{key} {end}, which waits for this one");
+        }
+        way.push(of.clone());
+        let further = self.causes(&key, way);
+        way.pop();
         match further {
             Some(further) => format!("{key} {end}, which {further}"),
             None => format!("{key} {end}: {}", self.state_of(&key)),

@@ -24,7 +24,7 @@ impl Daemon {
             changes,
             unchanged: valid.saturating_sub(changed),
             diagnostics: reading.diagnostics,
-            messages: Vec::new(),
+            messages: reading.warnings,
         };
         if !dry_run {
             self.tell(Event::Units(reading.read));
@@ -48,7 +48,7 @@ impl Daemon {
     }
 
     fn apply(&mut self, reading: Reading) {
-        for diagnostic in &reading.diagnostics {
+        for diagnostic in reading.diagnostics.iter().chain(&reading.warnings) {
             tracing::warn!("{}", diagnostic.trim_end());
         }
         for change in self.core.plan(&reading.read) {

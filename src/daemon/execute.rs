@@ -172,6 +172,21 @@ impl Hands {
         sent.err().map(|message| Event::SpawnFailed { id: spawn.id, message })
     }
 
+    /// Tells a runner that was just met of all sockets that are wanted, and of units that it holds some
+    /// for although they are gone: the last daemon may have ended before it said so.
+    pub(super) fn offer_sockets(&mut self, core: &Core, listening: Vec<UnitKey>) {
+        for unit in core.units().into_iter().map(|unit| unit.key) {
+            let sockets = core.spec(&unit).map(|spec| spec.sockets).unwrap_or_default();
+            if !sockets.is_empty() && unit.kind != Kind::CronJob {
+                self.want_sockets(unit, &sockets);
+            }
+        }
+        for unit in listening.into_iter().filter(|unit| core.spec(unit).is_none()) {
+            self.want_sockets(unit, &[]);
+        }
+        self.runners.flush();
+    }
+
     /// Has sockets opened and closed; whoever needs one that cannot be opened says so at its start.
     fn want_sockets(&mut self, unit: UnitKey, sockets: &[SocketSpec]) {
         match self.planner.sockets(sockets) {

@@ -79,11 +79,7 @@ impl Planner {
             return Ok(text.to_owned());
         }
         let process = &spawn.template.process;
-        let identity = users::identity(Wanted {
-            user: process.user.as_deref(),
-            group: process.group.as_deref(),
-            supplementary: process.supplementary_groups.as_deref(),
-        })?;
+        let identity = who(process)?;
         let vars = self.vars(spawn, identity.as_ref())?;
         Ok(String::from_utf8_lossy(&value(text, &vars)).into_owned())
     }
@@ -95,11 +91,7 @@ impl Planner {
     pub fn plan(&self, spawn: &Spawn) -> Result<SpawnPlan, String> {
         let template = &*spawn.template;
         let process = &template.process;
-        let identity = users::identity(Wanted {
-            user: process.user.as_deref(),
-            group: process.group.as_deref(),
-            supplementary: process.supplementary_groups.as_deref(),
-        })?;
+        let identity = who(process)?;
         let vars = self.vars(spawn, identity.as_ref())?;
         let argv = words(template, spawn.step, &vars)?;
         let path = vars.get("PATH").map(|path| String::from_utf8_lossy(path).into_owned());
@@ -210,6 +202,15 @@ impl Planner {
             },
         }
     }
+}
+
+/// Who a program runs as; `None`: as we do.
+fn who(process: &ProcessSpec) -> Result<Option<Identity>, String> {
+    users::identity(Wanted {
+        user: process.user.as_deref(),
+        group: process.group.as_deref(),
+        supplementary: process.supplementary_groups.as_deref(),
+    })
 }
 
 /// An address to listen on. Names are not looked up: that may take as long as it likes.

@@ -34,6 +34,10 @@ fn is_taken(port: u16) -> bool {
 fn bound(family: AddressFamily, address: &dyn SockaddrLike) -> nix::Result<()> {
     let made = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&made, sockopt::ReuseAddr, &true)?;
+    if family == AddressFamily::Inet6 {
+        // Both families, whatever the system's default is.
+        setsockopt(&made, sockopt::Ipv6V6Only, &false)?;
+    }
     bind(made.as_raw_fd(), address)
 }
 

@@ -77,9 +77,12 @@ impl Daemon {
         let (inputs, queue) = Inputs::new();
         let Booted { lock, store, links, backlog, found, warnings } = booted;
         let core = boot::core(&settings, found)?;
-        let hands =
+        let listening: Vec<UnitKey> =
+            links.iter().flat_map(|(_, link)| link.welcome().listening.clone()).collect();
+        let mut hands =
             Hands::new(&settings, (lock, store, links), inputs.clone(), events).map_err(fail)?;
         hands.sweep_logs(&core);
+        hands.offer_sockets(&core, listening);
         let units = UnitFiles::new(settings.units.clone(), settings.only.clone());
         let watched = watch::Sender::new(BTreeSet::new());
         input::signals(&inputs, settings.mode).map_err(fail)?;
@@ -181,7 +184,12 @@ impl Daemon {
             Input::RunnerLost(number, reason) => self.hands.runner_lost(number, &reason),
             Input::RunnerFound(number, found) => {
                 let events = match found {
-                    Ok(link) => self.hands.runner_found(number, link),
+                    Ok(link) => {
+                        let listening = link.welcome().listening.clone();
+                        let events = self.hands.runner_found(number, link);
+                        self.hands.offer_sockets(&self.core, listening);
+                        events
+                    }
                     Err(error) => self.hands.runner_missing(number, &error),
                 };
                 events.into_iter().for_each(|event| self.tell(event));

@@ -8,7 +8,7 @@ use crate::core::event::UnitsRead;
 use crate::core::id::{Kind, UnitKey, UnitName};
 use crate::core::spec::UnitSpec;
 use crate::os::unit_files;
-use crate::unit::{InvalidUnit, Loaded, load, procfile};
+use crate::unit::{Diagnostic, InvalidUnit, Loaded, Severity, load, procfile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,8 @@ pub struct Reading {
     pub read: UnitsRead,
     /// Every complaint, rendered for a terminal without colours.
     pub diagnostics: Vec<String>,
+    /// What is valid and perhaps not meant, likewise.
+    pub warnings: Vec<String>,
     /// It differs from what was read last.
     pub changed: bool,
 }
@@ -61,11 +63,11 @@ impl UnitFiles {
         }
         let loaded = load_all(&there)?;
         let invalid = invalid(&loaded, known, &self.origins);
-        let diagnostics = loaded
-            .files
-            .iter()
-            .flat_map(|file| file.diagnostics.iter().map(|d| loaded.render(d, false)))
-            .collect();
+        let said = loaded.files.iter().flat_map(|file| &file.diagnostics);
+        let (mistakes, warnings): (Vec<_>, Vec<_>) =
+            said.partition(|said| said.severity == Severity::Error);
+        let texts = |all: Vec<&Diagnostic>| all.iter().map(|d| loaded.render(d, false)).collect();
+        let (diagnostics, warnings) = (texts(mistakes), texts(warnings));
         let valid = chosen(loaded.units, &self.only);
         // Of a unit whose file is broken now it stays known which file that is.
         self.origins.retain(|key, _| invalid.contains_key(key));
@@ -73,7 +75,7 @@ impl UnitFiles {
         let seen = (valid.clone(), invalid.clone());
         let changed = self.last.as_ref() != Some(&seen);
         self.last = Some(seen);
-        Ok(Reading { read: UnitsRead { valid, invalid, explicit }, diagnostics, changed })
+        Ok(Reading { read: UnitsRead { valid, invalid, explicit }, diagnostics, warnings, changed })
     }
 
     /// Every directory in which a change could change what is read.
@@ -161,7 +163,9 @@ fn chosen(units: Vec<UnitSpec>, only: &[String]) -> Vec<UnitSpec> {
         let before = wanted.len();
         for unit in &units {
             if wanted.contains(unit.key.name.as_str()) {
-                wanted.extend(unit.depends_on.iter().map(|dependency| dependency.unit.clone()));
+                // `NAME` or `KIND/NAME`.
+                let names = unit.depends_on.iter().filter_map(|on| on.unit.rsplit('/').next());
+                wanted.extend(names.map(str::to_owned));
             }
         }
         if wanted.len() == before {
@@ -268,7 +272,9 @@ mod tests {
                 _ => continue,
             };
             let condition = DependencyCondition::Available;
-            unit.depends_on.push(Dependency { unit: on.to_owned(), condition });
+            // With its kind or without.
+            let on = if on == "db" { format!("deployment/{on}") } else { on.to_owned() };
+            unit.depends_on.push(Dependency { unit: on, condition });
         }
         let names = |only: &[&str]| -> Vec<String> {
             let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();

@@ -77,8 +77,14 @@ fn listening(table: &str, port: u16, ip: IpAddr, udp: bool) -> Vec<String> {
         let any = host.bytes().all(|b| b == b'0') || ip.is_unspecified();
         let same = match ip {
             IpAddr::V4(ip) => host == format!("{:08X}", u32::from_ne_bytes(ip.octets())),
-            // Written as four words in the machine's order.
-            IpAddr::V6(_) => host.len() == 32,
+            // Four words in the machine's order.
+            IpAddr::V6(ip) => {
+                let words = ip.octets();
+                let words = words.as_chunks::<4>().0.iter();
+                let text: String =
+                    words.map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect();
+                host == text
+            }
         };
         (ours && listens && (any || same)).then(|| (*inode).to_owned())
     };

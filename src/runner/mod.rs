@@ -346,6 +346,7 @@ impl Runner {
             living: self.hold.held(),
             pending,
             capacity: self.capacity,
+            listening: self.hold.listening(),
             features: protocol::feature::ALL.iter().map(|name| (*name).to_owned()).collect(),
         }));
         let Some(conn) = self.conns.get_mut(&token) else { return };
@@ -468,7 +469,7 @@ impl Runner {
         self.conns.is_empty()
             && self.lonely_at.is_none()
             && self.hold.outbox.is_empty()
-            && !self.hold.holds_sockets()
+            && self.hold.listening().is_empty()
     }
 
     /// Goes, unless somebody has connected at the last moment.

@@ -449,6 +449,9 @@ pub struct Welcome {
     /// How many starts it can hold, by its limit of descriptors.
     #[serde(default = "unbounded")]
     pub capacity: u64,
+    /// The units that it holds sockets open for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listening: Vec<UnitKey>,
     /// What it can do beyond the first version: names of [`feature`].
     #[serde(default)]
     pub features: Vec<String>,

@@ -4,6 +4,7 @@
 //! decide about other starts.
 
 use super::cgroup::Group;
+use super::hold::sockets::Open;
 use super::logs::index::Stream;
 use super::logs::pump::{Pump, Turn};
 use super::logs::sink::Sink;
@@ -13,6 +14,7 @@ use crate::core::time::Mono;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
 
 /// Which of a start's descriptors is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub(super) struct Start {
     pub(super) kill: bool,
     /// How its orphans are recognised without cgroups.
     pub(super) marks: Vec<Vec<u8>>,
+    /// The sockets that it was handed: as long as it has them, they are open.
+    pub(super) _sockets: Vec<Rc<Open>>,
     /// It may speak for itself.
     pub(super) notify: bool,
     pub(super) output: Output,

@@ -340,7 +340,30 @@ pub fn listen(text: &str) -> Result<(), Complaint> {
         Some(path) => absolute_path(path),
         None if text.starts_with('/') => Err(Complaint::new(format!("`{text}` is not an address"))
             .help(format!("did you mean \"unix:{text}\"?"))),
-        None => host_port(text),
+        None => {
+            host_port(text)?;
+            let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+            let numeric = matches!(host, "localhost" | "*") || host_is_address(host);
+            if !numeric {
+                return Err(Complaint::new(format!("`{host}` is not an IP address")).help(
+                    "names are not looked up: write an address, `localhost`, or `*` for all",
+                ));
+            }
+            match port.parse::<u16>() {
+                Ok(0) | Err(_) => {
+                    Err(Complaint::new(format!("`{port}` is not a port to listen on"))
+                        .help("write a number from 1 to 65535"))
+                }
+                Ok(_) => Ok(()),
+            }
+        }
+    }
+}
+
+fn host_is_address(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(six) => six.parse::<::core::net::Ipv6Addr>().is_ok(),
+        None => host.parse::<::core::net::Ipv4Addr>().is_ok(),
     }
 }
 

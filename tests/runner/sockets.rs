@@ -1,6 +1,7 @@
 //! Listening sockets that are handed on (sd_listen_fds(3)).
 
 use crate::rig::{Rig, each_mode, sh};
+use nix::sys::socket as net;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -175,5 +176,73 @@ fn with_reuse_port_each_start_has_a_socket_of_its_own() {
             rig.exit_of(id);
         }
         assert!(!connects(address), "they were closed with their processes");
+    });
+}
+
+#[test]
+fn a_new_name_or_the_way_back_is_the_same_socket() {
+    each_mode(|rig| {
+        let (Some(one), Some(two)) = (free("127.0.0.1"), free("127.0.0.2")) else { return };
+        let inode = |rig: &mut Rig, name: &str, sockets: Vec<SocketPlan>| {
+            let argv = sh("readlink /proc/$$/fd/3; exec sleep 1000");
+            let plan = rig.plan_named(name, argv);
+            let before = rig.log(name).len();
+            let id = rig.start(SpawnPlan { sockets, ..plan });
+            rig.spawned(id);
+            crate::rig::until("it has said so", || rig.log(name).len() > before);
+            (id, rig.log(name)[before..].trim().to_owned())
+        };
+        let (first, before) = inode(rig, "a", vec![socket("http", Listen::Inet(one))]);
+        let (second, renamed) = inode(rig, "b", vec![socket("web", Listen::Inet(one))]);
+        assert_eq!(renamed, before);
+        // Away, and back while instances still have the former one.
+        let (third, other) = inode(rig, "c", vec![socket("web", Listen::Inet(two))]);
+        assert_ne!(other, before);
+        let (fourth, back) = inode(rig, "d", vec![socket("web", Listen::Inet(one))]);
+        assert_eq!(back, before);
+        let unit = rig.plan(sh("exit 0")).unit;
+        rig.send(Command::Sockets { unit, wanted: Vec::new() });
+        for id in [first, second, third, fourth] {
+            rig.send(Command::KillTree { id });
+            rig.exit_of(id);
+        }
+        assert!(!connects(one) && !connects(two), "closed with the last that had them");
+    });
+}
+
+#[test]
+fn a_queue_that_is_full_delays_nobody() {
+    each_mode(|rig| {
+        let door = unix(rig, "door", None);
+        let plan = with(rig, "exit 0", vec![socket("door", door.clone())]);
+        let (id, unit) = (rig.start(plan), rig.plan(sh("exit 0")).unit);
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let path = rig.dir().join("door");
+        let mut waiting = Vec::new();
+        loop {
+            let made = net::socket(
+                net::AddressFamily::Unix,
+                net::SockType::Stream,
+                net::SockFlag::SOCK_NONBLOCK,
+                None,
+            )
+            .unwrap();
+            let address = net::UnixAddr::new(&path).unwrap();
+            match net::connect(std::os::fd::AsRawFd::as_raw_fd(&made), &address) {
+                Ok(()) => waiting.push(made),
+                Err(_) => break,
+            }
+        }
+        // Somebody else's unit wants the same place: refused at once, and so is the way to close it.
+        let other = wsup::core::id::UnitName::new("other").unwrap();
+        let other = wsup::core::id::UnitKey::new(wsup::core::id::Kind::Deployment, other);
+        let plan = with(rig, "exit 0", vec![socket("door", door)]);
+        let said = rig.failure(SpawnPlan { unit: other, ..plan });
+        assert!(said.contains("cannot listen on unix:"), "{said}");
+        rig.send(Command::Sockets { unit, wanted: Vec::new() });
+        let id = rig.spawn(sh("exit 5"));
+        assert_eq!(rig.exit_of(id), Exit::Code(5));
+        assert!(!path.exists());
+        drop(waiting);
     });
 }

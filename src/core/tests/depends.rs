@@ -252,3 +252,65 @@ fn a_change_reaches_all_that_depend() {
         assert_eq!(runs(&bench, &api()), 1, "{rule}");
     }
 }
+
+/// Two units that depend on each other, by files that were each valid at their time: nothing hangs.
+#[test]
+fn a_circle_of_old_and_new_files_hangs_nothing() {
+    let mut core = Core::new(Bench::config(7));
+    let turn = |core: &mut Core, event: Event| -> Vec<Action> {
+        core.handle(now(0), event);
+        core.settle(now(0));
+        invariant::check(core).unwrap();
+        std::iter::from_fn(|| core.poll_action()).collect()
+    };
+    let read = |valid| Event::Units(UnitsRead { valid, ..UnitsRead::default() });
+    let first = vec![deployment("a", 1), after(deployment("b", 1), &[("a", Started)])];
+    let mut living = Vec::new();
+    let mut events = vec![read(first)];
+    while let Some(event) = events.pop() {
+        for action in turn(&mut core, event) {
+            if let Action::Spawn(spawn) = action {
+                living.push(spawn.id);
+                events.push(Event::Spawned { id: spawn.id, pid: 1 });
+            }
+        }
+    }
+    assert_eq!(living.len(), 2);
+    let invalid = BTreeMap::from([(key(Kind::Deployment, "b"), "a slip".to_owned())]);
+    let valid = vec![after(deployment("a", 1), &[("b", Started)])];
+    turn(&mut core, Event::Units(UnitsRead { valid, invalid, explicit: false }));
+    assert_eq!(
+        core.why_waits(&key(Kind::Deployment, "a")),
+        None,
+        "both run, and so both are there"
+    );
+    let mut done = false;
+    let mut events = vec![Event::Shutdown];
+    while let Some(event) = events.pop() {
+        for action in turn(&mut core, event) {
+            match action {
+                Action::Terminate { id, signal } => {
+                    let exit = Exit::Signal(signal);
+                    events.push(Event::Exited { id, exit, at: now(0).mono });
+                }
+                Action::ShutdownComplete => done = true,
+                _ => {}
+            }
+        }
+    }
+    assert!(done, "the daemon ends");
+}
+
+#[test]
+fn a_circle_is_told_once_round() {
+    let mut bench = Bench::new();
+    bench.apply(vec![
+        after(deployment("a", 1), &[("b", Started)]),
+        after(deployment("b", 1), &[("a", Started)]),
+    ]);
+    assert_eq!(
+        reason(&bench, &key(Kind::Deployment, "a")),
+        "waits for deployment/b to be started, which waits for deployment/a to be started, which waits \
+         for this one"
+    );
+}

@@ -8,7 +8,7 @@ mod journal;
 pub(super) mod notify;
 mod output;
 mod pack;
-mod sockets;
+pub(super) mod sockets;
 mod sweep;
 
 use super::cgroup::{self, Cgroups, Controller, Missing};
@@ -216,7 +216,8 @@ impl Hold {
             let variable = self.notify.variable().map_err(|e| failed("notify socket", &e))?;
             plan.envp.push(variable.into());
         }
-        let handed = self.sockets.hand(&plan)?;
+        let sockets = self.sockets.hand(&plan)?;
+        let numbers: Vec<_> = sockets.iter().map(|open| open.number()).collect();
         let (output, stdout, stderr) =
             self.open_output(&plan, inherited).map_err(|e| failed("output", &e))?;
         let group = match self.cgroups.as_mut() {
@@ -237,7 +238,7 @@ impl Hold {
         let stdio = Stdio {
             stdout: stdout.as_ref().map(OwnedFd::as_fd),
             stderr: stderr.as_ref().map(OwnedFd::as_fd),
-            sockets: &handed.numbers,
+            sockets: &numbers,
         };
         let child = match self.spawner.spawn(&plan, &stdio, dir.as_ref().map(OwnedFd::as_fd)) {
             Ok(child) => child,
@@ -268,6 +269,7 @@ impl Hold {
             kill: false,
             marks,
             notify: plan.notify,
+            _sockets: sockets.into_iter().filter(|open| !open.is_own()).collect(),
             output,
         })
     }

@@ -2,15 +2,16 @@
 //!
 //! Responsible for opening each once and for holding it open from one start to the next, whether a daemon
 //! is there or not: whoever connects meanwhile waits in the kernel's queue. Must not know why a socket is
-//! wanted.
+//! wanted, and must not wait for anybody.
 
 use super::Hold;
 use crate::core::id::UnitKey;
 use crate::os::holder;
 use crate::runner::protocol::{Listen, Notice, SocketPlan, SpawnPlan};
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, UnixAddr, bind, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, UnixAddr, bind, connect,
+    listen, setsockopt, socket, sockopt,
 };
 use nix::unistd::{Gid, Uid, chown};
 use std::collections::BTreeMap;
@@ -18,91 +19,129 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::rc::{Rc, Weak};
 
-/// One that is held.
+/// One that is open: for the unit, and for each start that was handed it.
 #[derive(Debug)]
-struct Open {
+pub(in crate::runner) struct Open {
     plan: SocketPlan,
     socket: OwnedFd,
+    /// Of a unix socket: device and number of its file.
+    file: Option<(u64, u64)>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // The name goes with the socket; one that somebody else has taken meanwhile stays.
+        // The name goes with the socket; one that somebody else has made meanwhile stays.
         if let Listen::Unix { path, .. } = &self.plan.listen
-            && UnixStream::connect(path.as_path()).is_ok()
+            && self.file.is_some()
+            && file_of(path.as_path()) == self.file
         {
             let _gone = fs::remove_file(path.as_path());
         }
     }
 }
 
+/// The sockets of one unit.
+#[derive(Debug, Default)]
+struct OfUnit {
+    /// Those that it wants, by name.
+    wanted: BTreeMap<String, Rc<Open>>,
+    /// Those that it wanted before. As long as a start has one its address is taken, by us: if it is
+    /// wanted again, it is the same socket.
+    former: Vec<Weak<Open>>,
+}
+
 /// All that are held.
 #[derive(Debug, Default)]
-pub(super) struct Sockets(BTreeMap<UnitKey, BTreeMap<String, Open>>);
+pub(super) struct Sockets(BTreeMap<UnitKey, OfUnit>);
 
-/// The sockets of one start.
-#[derive(Debug, Default)]
-pub(super) struct Handed {
-    /// Their numbers, in the order of the plan.
-    pub(super) numbers: Vec<RawFd>,
-    /// Those that are this start's own; closed once it runs.
-    _own: Vec<OwnedFd>,
+impl OfUnit {
+    /// One that listens at the plan's place, whatever it was called.
+    fn at(&self, plan: &SocketPlan) -> Option<Rc<Open>> {
+        let former = self.former.iter().filter_map(Weak::upgrade);
+        self.wanted.values().cloned().chain(former).find(|open| same_place(&open.plan, plan))
+    }
+
+    fn want(&mut self, wanted: &[SocketPlan]) -> Result<(), String> {
+        let mut result = Ok(());
+        let mut next = BTreeMap::new();
+        for plan in wanted.iter().filter(|plan| !plan.reuse_port) {
+            let open = match self.at(plan) {
+                Some(open) => dressed(&plan.listen).map(|()| open).map_err(|e| failed(plan, &e)),
+                None => opened(plan).map(Rc::new),
+            };
+            match open {
+                Ok(open) => drop(next.insert(plan.name.clone(), open)),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        self.former.retain(|open| open.strong_count() > 0);
+        let before = std::mem::replace(&mut self.wanted, next);
+        self.former.extend(before.values().map(Rc::downgrade));
+        result
+    }
 }
 
 impl Sockets {
-    /// Opens what is wanted and not open, and closes what is open and not wanted any more.
+    /// Opens what is wanted and not open, and lets go of what is open and not wanted any more.
     ///
     /// # Errors
     /// One that cannot be opened; for people.
     fn want(&mut self, unit: &UnitKey, wanted: &[SocketPlan]) -> Result<(), String> {
-        let shared = || wanted.iter().filter(|plan| !plan.reuse_port);
         let of_unit = self.0.entry(unit.clone()).or_default();
-        of_unit.retain(|_, open| shared().any(|plan| *plan == open.plan));
-        let mut result = Ok(());
-        for plan in shared() {
-            if of_unit.contains_key(&plan.name) {
-                continue;
-            }
-            match opened(plan) {
-                Ok(socket) => {
-                    of_unit.insert(plan.name.clone(), Open { plan: plan.clone(), socket });
-                }
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        if of_unit.is_empty() {
+        let result = of_unit.want(wanted);
+        let held = of_unit.former.iter().any(|open| open.strong_count() > 0);
+        if of_unit.wanted.is_empty() && !held {
             self.0.remove(unit);
         }
         result
     }
 
-    /// The sockets for a start of this plan.
+    /// The sockets for a start of this plan, in its order. They stay open as long as the start has them.
     ///
     /// # Errors
     /// One that cannot be opened; for people.
-    pub(super) fn hand(&mut self, plan: &SpawnPlan) -> Result<Handed, String> {
+    pub(super) fn hand(&mut self, plan: &SpawnPlan) -> Result<Vec<Rc<Open>>, String> {
         if plan.sockets.is_empty() {
-            return Ok(Handed::default());
+            return Ok(Vec::new());
         }
         self.want(&plan.unit, &plan.sockets)?;
-        let mut handed = Handed::default();
-        for wanted in &plan.sockets {
-            let held = self.0.get(&plan.unit).and_then(|all| all.get(&wanted.name));
-            match held {
-                Some(open) => handed.numbers.push(open.socket.as_raw_fd()),
-                None => {
-                    let own = opened(wanted)?;
-                    handed.numbers.push(own.as_raw_fd());
-                    handed._own.push(own);
-                }
-            }
-        }
-        Ok(handed)
+        let of_unit = self.0.get(&plan.unit);
+        let held = |wanted: &SocketPlan| of_unit.and_then(|all| all.wanted.get(&wanted.name));
+        let each = plan.sockets.iter().map(|wanted| match held(wanted) {
+            Some(open) => Ok(Rc::clone(open)),
+            None => opened(wanted).map(Rc::new),
+        });
+        each.collect()
     }
+}
+
+impl Open {
+    /// Whether its start has it alone: then it is closed when that closes it.
+    pub(super) fn is_own(&self) -> bool {
+        self.plan.reuse_port
+    }
+
+    /// Its number, for the child.
+    pub(super) fn number(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+fn same_place(a: &SocketPlan, b: &SocketPlan) -> bool {
+    let place = match (&a.listen, &b.listen) {
+        (Listen::Inet(a), Listen::Inet(b)) => a == b,
+        (Listen::Unix { path: a, .. }, Listen::Unix { path: b, .. }) => a == b,
+        (Listen::Inet(_), Listen::Unix { .. }) | (Listen::Unix { .. }, Listen::Inet(_)) => false,
+    };
+    place && a.udp == b.udp && !a.reuse_port && !b.reuse_port
+}
+
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl Hold {
@@ -115,19 +154,27 @@ impl Hold {
         }
     }
 
-    /// Whether sockets are held for a daemon that may come.
-    pub(in crate::runner) fn holds_sockets(&self) -> bool {
-        !self.sockets.0.is_empty()
+    /// The units that sockets are held for.
+    pub(in crate::runner) fn listening(&self) -> Vec<UnitKey> {
+        let wanting = self.sockets.0.iter().filter(|(_, of_unit)| !of_unit.wanted.is_empty());
+        wanting.map(|(unit, _)| unit.clone()).collect()
     }
 }
 
-fn opened(plan: &SocketPlan) -> Result<OwnedFd, String> {
-    open(plan).map_err(|error| {
-        let taken = error.raw_os_error() == Some(nix::libc::EADDRINUSE);
-        let by = if taken { holder::of(&plan.listen.address(), plan.udp) } else { None };
-        let by = by.map(|who| format!(" by {who}")).unwrap_or_default();
-        format!("cannot listen on {} (socket \"{}\"): {error}{by}", plan.listen.text(), plan.name)
-    })
+fn opened(plan: &SocketPlan) -> Result<Open, String> {
+    let socket = open(plan).map_err(|error| failed(plan, &error))?;
+    let file = match &plan.listen {
+        Listen::Unix { path, .. } => file_of(path.as_path()),
+        Listen::Inet(_) => None,
+    };
+    Ok(Open { plan: plan.clone(), socket, file })
+}
+
+fn failed(plan: &SocketPlan, error: &io::Error) -> String {
+    let taken = error.raw_os_error() == Some(nix::libc::EADDRINUSE);
+    let by = if taken { holder::of(&plan.listen.address(), plan.udp) } else { None };
+    let by = by.map(|who| format!(" by {who}")).unwrap_or_default();
+    format!("cannot listen on {} (socket \"{}\"): {error}{by}", plan.listen.text(), plan.name)
 }
 
 fn open(plan: &SocketPlan) -> io::Result<OwnedFd> {
@@ -150,15 +197,12 @@ fn open(plan: &SocketPlan) -> io::Result<OwnedFd> {
             }
             made
         }
-        Listen::Unix { path, mode, uid, gid } => {
+        Listen::Unix { path, .. } => {
             let path = path.as_path();
-            clear(path)?;
+            clear(path, kind)?;
             let made = made(AddressFamily::Unix)?;
             bind(made.as_raw_fd(), &UnixAddr::new(path)?)?;
-            if uid.is_some() || gid.is_some() {
-                chown(path, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?;
-            }
-            fs::set_permissions(path, Permissions::from_mode(mode.unwrap_or(0o666)))?;
+            dressed(&plan.listen)?;
             made
         }
     };
@@ -168,13 +212,28 @@ fn open(plan: &SocketPlan) -> io::Result<OwnedFd> {
     Ok(made)
 }
 
-/// A file that a socket left behind on which nobody listens any more.
-fn clear(path: &Path) -> io::Result<()> {
+/// Gives a unix socket's file its owner and mode.
+fn dressed(listen: &Listen) -> io::Result<()> {
+    let Listen::Unix { path, mode, uid, gid } = listen else { return Ok(()) };
+    let path = path.as_path();
+    if uid.is_some() || gid.is_some() {
+        chown(path, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode.unwrap_or(0o666)))
+}
+
+/// Removes a file that a socket left behind on which nobody listens any more. Does not wait: a listener
+/// whose queue is full is one (EAGAIN, unix(7)).
+fn clear(path: &Path, kind: SockType) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-            _ => Err(io::Error::from_raw_os_error(nix::libc::EADDRINUSE)),
-        },
+        Ok(meta) if meta.file_type().is_socket() => {
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            let probe = socket(AddressFamily::Unix, kind, flags, None)?;
+            match connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
+                Err(Errno::ECONNREFUSED) => fs::remove_file(path),
+                _ => Err(Errno::EADDRINUSE.into()),
+            }
+        }
         Ok(_) => Err(io::Error::other("there is a file that is not a socket")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
