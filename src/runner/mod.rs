@@ -416,13 +416,14 @@ impl Runner {
                 boot::note(&format!("{instance}: {message}"));
             }
         }
+        // Before the ends of this turn: what is wrong with an instance's log is told before it ends.
+        if let Some(daemon) = self.daemon.and_then(|token| self.conns.get_mut(&token)) {
+            warnings.iter().for_each(|warning| daemon.warn(warning));
+        }
         let mut gone = Vec::new();
         self.tell_news();
         for (token, conn) in &mut self.conns {
             let outbox = (self.daemon == Some(*token)).then_some(&mut self.hold.outbox);
-            if outbox.is_some() {
-                warnings.iter().for_each(|warning| conn.warn(warning));
-            }
             let answered =
                 outbox.is_none() || answers.iter().all(|answer| conn.push(answer).is_ok());
             let alive =
