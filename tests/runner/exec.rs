@@ -122,14 +122,15 @@ fn without_the_daemon_that_asked_they_are_killed() {
         let path = rig.dir().join("beside");
         let number = || fs::read_to_string(&path).unwrap_or_default().trim().parse().unwrap_or(0);
         until("it runs", || number() > 0);
+        let former = number();
         rig.drop_connection();
-        until("it is gone", || !rig::lives(number()));
         rig.connect();
-        assert!(rig::lives(pid), "its start lives on");
-        // The same number means another one to another daemon.
+        // The same number means another one to another daemon, also while the former is ending.
         let plan = beside(rig, id, sh("exit 5"));
         rig.exec(1, true, plan);
         assert_eq!(rig.exec_end(1).0, ended(5));
+        until("the former is gone", || !rig::lives(former));
+        assert!(rig::lives(pid), "its start lives on");
         fs::remove_file(&path).unwrap();
         rig.send(Command::KillTree { id });
         rig.exit_of(id);

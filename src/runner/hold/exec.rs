@@ -72,13 +72,16 @@ impl Execs {
         self.all.insert(key, exec);
     }
 
-    fn remove(&mut self, key: u64) -> Option<Exec> {
+    /// It, and whether the daemon that asked for it is still there: the number of one that is disowned
+    /// may mean another by now.
+    fn remove(&mut self, key: u64) -> Option<(Exec, bool)> {
         let exec = self.all.remove(&key)?;
         self.of_start.remove(&(exec.start, key));
-        if self.numbers.get(&exec.number) == Some(&key) {
+        let owned = self.numbers.get(&exec.number) == Some(&key);
+        if owned {
             self.numbers.remove(&exec.number);
         }
-        Some(exec)
+        Some((exec, owned))
     }
 
     fn answer(&mut self, number: u64, end: ExecEnd, text: &[u8]) {
@@ -209,7 +212,7 @@ impl Hold {
             // Somebody has reaped it for us; that is not known to happen.
             Err(_) => Exit::Unknown,
         };
-        let Some(mut exec) = self.execs.remove(key) else { return };
+        let Some((mut exec, owned)) = self.execs.remove(key) else { return };
         // What it left in the pipe. What others that it started write later is nobody's business.
         exec.read();
         // Out of the poller before they are closed: a copy in a child would keep them in there.
@@ -218,7 +221,9 @@ impl Hold {
             let _gone = epoll.delete(pipe);
         }
         self.mains.remove(&exec.pid);
-        self.execs.answer(exec.number, ExecEnd::Exited(exit), &exec.text);
+        if owned {
+            self.execs.answer(exec.number, ExecEnd::Exited(exit), &exec.text);
+        }
         if !self.ending.is_empty() {
             // Its start may have waited for it.
             self.sweep = true;
