@@ -1,11 +1,14 @@
-//! What the core remembers, kept in two embedded databases of the same form: `state.redb` in the
-//! state directory survives a reboot, `instances-<boot id>.redb` in the runtime directory is worth
-//! as much as the processes it tells of.
+//! What the core remembers: `state.redb` in the state directory, an embedded database, survives a
+//! reboot; `instances-<boot id>.journal` in the runtime directory is worth as much as the processes it
+//! tells of.
 //!
 //! Responsible for atomic commits and for opening after every kind of end. Must not look into a
-//! record. A damaged database is set aside and told of; it never keeps the daemon from starting.
+//! record. A damaged file is set aside and told of; it never keeps the daemon from starting.
+
+mod journal;
 
 use crate::core::record::Record;
+use journal::Journal;
 use redb::backends::FileBackend;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
@@ -17,13 +20,18 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-/// The form of keys and values. A database of a newer form is refused rather than misread.
+/// The form of the database's keys and values. A database of a newer form is refused rather than misread.
 const FORMAT: u64 = 1;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("wsup");
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 /// redb's page cache. All records are read once, at the start, so a small one does; redb's own
 /// default is 1 GiB.
 const CACHE_BYTES: usize = 1 << 20;
+
+/// What is lost with the database, and with the journal.
+const STATE: &str = "live changes, revision history and results of finished jobs are lost";
+const INSTANCES: &str =
+    "what was known of instances is lost, so those that run are ended and started anew";
 
 /// Why the store cannot be used.
 #[derive(Debug)]
@@ -58,12 +66,14 @@ impl fmt::Display for Error {
     }
 }
 
-/// Changes of one turn of the loop, in the order in which they were asked for. The last wish for
-/// a key is the one that counts.
+/// What to write by key; `None`: to take out.
+type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Changes of one turn of the loop. The last wish for a key is the one that counts.
 #[derive(Debug, Default)]
 pub struct Batch {
-    durable: BTreeMap<String, Option<Vec<u8>>>,
-    volatile: BTreeMap<String, Option<Vec<u8>>>,
+    durable: Changes,
+    volatile: Changes,
 }
 
 impl Batch {
@@ -82,16 +92,16 @@ impl Batch {
         self.side(durable).insert(key, None);
     }
 
-    fn side(&mut self, durable: bool) -> &mut BTreeMap<String, Option<Vec<u8>>> {
+    fn side(&mut self, durable: bool) -> &mut Changes {
         if durable { &mut self.durable } else { &mut self.volatile }
     }
 }
 
-/// Both databases.
+/// Both halves.
 #[derive(Debug)]
 pub struct Store {
-    durable: Half,
-    volatile: Half,
+    durable: Tables,
+    volatile: Journal,
 }
 
 /// What opening found.
@@ -101,22 +111,26 @@ pub struct Opened {
     pub store: Store,
     /// Every record of both halves.
     pub records: Vec<Record>,
-    /// What people must know: a database was damaged and set aside.
+    /// What people must know: a file was damaged and set aside.
     pub warnings: Vec<String>,
 }
 
 impl Store {
-    /// Opens both databases, making them where there are none, and removes those of earlier
+    /// Opens both halves, making them where there are none, and removes the journals of earlier
     /// boots.
     ///
     /// # Errors
     /// A newer format, or a directory that cannot be written.
     pub fn open(state: &Path, runtime: &Path, boot_id: &str) -> Result<Opened, Error> {
         let mut warnings = Vec::new();
-        let name = format!("instances-{boot_id}.redb");
+        let name = format!("instances-{boot_id}.journal");
         remove_other_boots(runtime, &name);
-        let (durable, mut records) = Half::open(state.join("state.redb"), true, &mut warnings)?;
-        let (volatile, more) = Half::open(runtime.join(name), false, &mut warnings)?;
+        let path = state.join("state.redb");
+        let (database, mut records) = or_anew(&path, STATE, &mut warnings, || try_open(&path))?;
+        let durable = Tables { path: path.clone(), database: Some(database) };
+        let path = runtime.join(name);
+        let open = || Journal::open(path.clone());
+        let (volatile, more) = or_anew(&path, INSTANCES, &mut warnings, open)?;
         records.extend(more);
         Ok(Opened { store: Store { durable, volatile }, records, warnings })
     }
@@ -125,7 +139,7 @@ impl Store {
     /// What could be written is taken out of the batch; the rest stays in it, to be tried again.
     ///
     /// # Errors
-    /// The first database that could not be written.
+    /// The first half that could not be written.
     pub fn commit(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let durable = self.durable.commit(&mut batch.durable);
         let volatile = self.volatile.commit(&mut batch.volatile);
@@ -133,39 +147,39 @@ impl Store {
     }
 }
 
-/// One of the two databases.
+/// Opens a half; one that is damaged is set aside first.
+fn or_anew<T>(
+    path: &Path,
+    lost: &str,
+    warnings: &mut Vec<String>,
+    mut open: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, Error> {
+    let opened = match open() {
+        Err(Failure::Damaged(cause)) => {
+            warnings.push(set_aside(path, &cause, lost)?);
+            open()
+        }
+        other => other,
+    };
+    opened.map_err(|failure| failure.at(path))
+}
+
+/// The database.
 #[derive(Debug)]
-struct Half {
+struct Tables {
     path: PathBuf,
-    durable: bool,
     /// `None` after a failed write: redb refuses everything after one until it is opened again.
     database: Option<Database>,
 }
 
-impl Half {
-    fn open(
-        path: PathBuf,
-        durable: bool,
-        warnings: &mut Vec<String>,
-    ) -> Result<(Half, Vec<Record>), Error> {
-        let opened = match try_open(&path, durable) {
-            Err(Failure::Damaged(cause)) => {
-                warnings.push(set_aside(&path, &cause)?);
-                try_open(&path, durable)
-            }
-            other => other,
-        };
-        let (database, records) = opened.map_err(|failure| failure.at(&path))?;
-        Ok((Half { path, durable, database: Some(database) }, records))
-    }
-
-    fn commit(&mut self, changes: &mut BTreeMap<String, Option<Vec<u8>>>) -> Result<(), Error> {
+impl Tables {
+    fn commit(&mut self, changes: &mut Changes) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
         let database = match self.database.take() {
             Some(database) => database,
-            None => try_open(&self.path, self.durable).map_err(|f| f.at(&self.path))?.0,
+            None => try_open(&self.path).map_err(|failure| failure.at(&self.path))?.0,
         };
         write(&database, changes)
             .map_err(|e| Error::Io { path: self.path.clone(), cause: e.to_string() })?;
@@ -175,10 +189,7 @@ impl Half {
     }
 }
 
-fn write(
-    database: &Database,
-    changes: &BTreeMap<String, Option<Vec<u8>>>,
-) -> Result<(), redb::Error> {
+fn write(database: &Database, changes: &Changes) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     {
@@ -194,7 +205,7 @@ fn write(
     Ok(())
 }
 
-/// Why a database could not be opened.
+/// Why a half could not be opened.
 enum Failure {
     Newer(u64),
     /// Another attempt will not help: its content is broken.
@@ -230,21 +241,20 @@ impl From<redb::Error> for Failure {
     }
 }
 
-fn try_open(path: &Path, durable: bool) -> Result<(Database, Vec<Record>), Failure> {
+fn try_open(path: &Path) -> Result<(Database, Vec<Record>), Failure> {
     // redb checks every page on the way in, yet says itself that a damaged file may make it panic.
-    catch_unwind(AssertUnwindSafe(|| open_and_read(path, durable)))
+    catch_unwind(AssertUnwindSafe(|| open_and_read(path)))
         .unwrap_or_else(|_| Err(Failure::Damaged("reading it panicked".to_owned())))
 }
 
-fn open_and_read(path: &Path, durable: bool) -> Result<(Database, Vec<Record>), Failure> {
+fn open_and_read(path: &Path) -> Result<(Database, Vec<Record>), Failure> {
     let file = open_file(path).map_err(|e| Failure::Io(e.to_string()))?;
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    let file = FileBackend::new(file).map_err(redb::Error::from)?;
-    let backend = Backend { file, durable };
+    let backend = Backend(FileBackend::new(file).map_err(redb::Error::from)?);
     let database = builder.create_with_backend(backend).map_err(redb::Error::from)?;
     check_format(&database)?;
-    let records = read_all(&database, durable)?;
+    let records = read_all(&database)?;
     Ok((database, records))
 }
 
@@ -267,7 +277,7 @@ fn check_format(database: &Database) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_all(database: &Database, durable: bool) -> Result<Vec<Record>, redb::Error> {
+fn read_all(database: &Database) -> Result<Vec<Record>, redb::Error> {
     let table = database.begin_read()?.open_table(RECORDS)?;
     let mut records = Vec::new();
     for entry in table.iter()? {
@@ -275,75 +285,71 @@ fn read_all(database: &Database, durable: bool) -> Result<Vec<Record>, redb::Err
         records.push(Record {
             key: key.value().to_owned(),
             value: value.value().to_vec(),
-            durable,
+            durable: true,
         });
     }
     Ok(records)
 }
 
-/// Opens a database's file for its owner only: specs may name what is nobody else's business.
+/// Opens a file for its owner only: specs may name what is nobody else's business.
 fn open_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Moves a damaged database to a free name beside it.
-fn set_aside(path: &Path, cause: &str) -> Result<String, Error> {
+/// Moves a damaged file to a free name beside it.
+fn set_aside(path: &Path, cause: &str, lost: &str) -> Result<String, Error> {
+    let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
     let free = (1..u32::MAX)
-        .map(|n| path.with_extension(format!("damaged-{n}.redb")))
+        .map(|n| path.with_extension(format!("damaged-{n}.{kind}")))
         .find(|candidate| !candidate.exists())
-        .unwrap_or_else(|| path.with_extension("damaged.redb"));
+        .unwrap_or_else(|| path.with_extension(format!("damaged.{kind}")));
     std::fs::rename(path, &free)
         .map_err(|e| Error::Io { path: path.to_path_buf(), cause: e.to_string() })?;
     Ok(format!(
-        "the store {} is damaged ({cause}); it was kept as {} and a new one begun: live changes, \
-         revision history and results of finished jobs are lost",
+        "the store {} is damaged ({cause}); it was kept as {} and a new one begun: {lost}",
         path.display(),
         free.display()
     ))
 }
 
-/// Removes the volatile stores of earlier boots, where the runtime directory outlives a reboot
+/// Removes the journals of earlier boots (and what their writer kept before there were journals), where the runtime directory outlives a reboot
 /// (`wsup dev`). Failing to is harmless: their names are never used again.
 fn remove_other_boots(runtime: &Path, ours: &str) {
     let Ok(entries) = std::fs::read_dir(runtime) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with("instances-") && name.ends_with(".redb") && name != ours {
+        let kind = name.ends_with(".journal") || name.ends_with(".redb");
+        if name.starts_with("instances-") && kind && name != ours {
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// A database's file. The volatile one is never synced: it must survive the death of the daemon,
-/// which the kernel's page cache sees to, and not that of the machine. Neither is locked: the
-/// daemon's own lock says who may use them, and the kernel gives up the locks of a killed daemon
-/// one after the other, so that a second kind would be in the way of the next.
+/// The database's file. Not locked: the daemon's own lock says who may use it, and the kernel gives up
+/// the locks of a killed daemon one after the other, so that a second kind would be in the way of the next.
 #[derive(Debug)]
-struct Backend {
-    file: FileBackend,
-    durable: bool,
-}
+struct Backend(FileBackend);
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        self.0.len()
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
+        self.0.read(offset, out)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.0.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        if self.durable { self.file.sync_data() } else { Ok(()) }
+        self.0.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write(offset, data)
+        self.0.write(offset, data)
     }
     fn close(&self) -> io::Result<()> {
-        self.file.close()
+        self.0.close()
     }
 }
 

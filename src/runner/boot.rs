@@ -243,6 +243,7 @@ fn trees(options: &Options, spawner: &mut Spawner) -> (Option<Cgroups>, TreeMode
         let (group, dir) = cgroups.make("probe").map_err(|error| failed(error, &path))?;
         let probed = spawner.probe(Some(dir.as_fd()));
         cgroups.remove(group);
+        cgroups.clear();
         if let Err(error) = probed {
             cgroups.remove_all();
             return Err(failed(error, &path));

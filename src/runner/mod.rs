@@ -204,6 +204,7 @@ impl Runner {
             self.hold.await_journal(&self.epoll, JOURNAL);
             self.deadlines();
             self.flush();
+            self.hold.clear_groups();
             if self.may_go() && self.leave() {
                 return Ok(());
             }

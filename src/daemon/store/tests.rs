@@ -36,7 +36,7 @@ fn another_boot_forgets_only_the_volatile_half() {
     opened.store.commit(&mut batch).unwrap();
     drop(opened);
     assert_eq!(open(dir.path(), "b").records, [record("unit/job/m", "1", true)]);
-    assert!(!dir.path().join("instances-a.redb").exists());
+    assert!(!dir.path().join("instances-a.journal").exists());
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_copy_taken_in_mid_life_opens_as_after_a_kill() {
         batch.put(record("instance/1", &n.to_string(), false));
         opened.store.commit(&mut batch).unwrap();
     }
-    for name in ["state.redb", "instances-a.redb"] {
+    for name in ["state.redb", "instances-a.journal"] {
         std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
     }
     let found = open(copy.path(), "a");

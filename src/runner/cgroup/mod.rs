@@ -14,10 +14,10 @@ use nix::poll::{PollFd, PollFlags, poll};
 use place::{Place, own_path};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,10 @@ pub(super) struct Cgroups {
     dir: PathBuf,
     /// Controllers that have been switched on for the starts.
     enabled: BTreeSet<Controller>,
-    /// Directories that could not be removed yet.
+    /// Directories that are to be removed.
     waste: Vec<PathBuf>,
+    /// Some were added since they were last tried.
+    untidy: bool,
 }
 
 impl Cgroups {
@@ -62,7 +64,8 @@ impl Cgroups {
                 ));
             }
         }
-        let cgroups = Cgroups { place, dir, enabled: BTreeSet::new(), waste: Vec::new() };
+        let (enabled, waste) = (BTreeSet::new(), Vec::new());
+        let cgroups = Cgroups { place, dir, enabled, waste, untidy: false };
         cgroups.clear_leftovers()?;
         Ok(cgroups)
     }
@@ -90,8 +93,8 @@ impl Cgroups {
         for child in subdirs(&self.dir).map_err(failed)? {
             let group = Group { dir: child };
             group.kill().map_err(failed)?;
-            let mut events = group.events().map_err(failed)?;
-            while read_populated(&mut events).map_err(failed)? {
+            let events = group.events().map_err(failed)?;
+            while read_populated(&events).map_err(failed)? {
                 let left = deadline.saturating_duration_since(Instant::now()).as_millis();
                 if left == 0 {
                     return Err(failed(io::ErrorKind::TimedOut.into()));
@@ -108,7 +111,7 @@ impl Cgroups {
     ///
     /// # Errors
     /// As mkdir(2).
-    pub(super) fn make(&mut self, name: &str) -> io::Result<(Group, OwnedFd)> {
+    pub(super) fn make(&self, name: &str) -> io::Result<(Group, OwnedFd)> {
         let dir = self.dir.join(name);
         match fs::create_dir(&dir) {
             // A former runner, on its way out, removed the directory above.
@@ -117,14 +120,23 @@ impl Cgroups {
             }
             other => other?,
         }
-        let open = File::open(&dir)?;
-        Ok((Group { dir }, open.into()))
+        let group = Group { dir };
+        let open = group.open()?;
+        Ok((group, open))
     }
 
-    /// Removes an empty cgroup. One that is still busy is tried again at the next removal.
+    /// Has an empty cgroup removed by the next [`Cgroups::clear`].
     pub(super) fn remove(&mut self, group: Group) {
         self.waste.push(group.dir);
-        self.waste.retain(|dir| remove_tree(dir, DEPTH_MAX).is_err());
+        self.untidy = true;
+    }
+
+    /// Removes what was given to [`Cgroups::remove`]. One that is still busy is tried again when
+    /// there is another.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.untidy) {
+            self.waste.retain(|dir| remove_tree(dir, DEPTH_MAX).is_err());
+        }
     }
 
     /// Removes everything, at the runner's end.
@@ -209,11 +221,14 @@ impl Group {
 ///
 /// # Errors
 /// As read(2). ENODEV: the cgroup was removed, so nothing lives in it: `false`.
-pub(super) fn read_populated(events: &mut File) -> io::Result<bool> {
-    let mut text = String::new();
-    let read = events.rewind().and_then(|()| events.read_to_string(&mut text));
-    match read {
-        Ok(_) => Ok(!text.lines().any(|line| line == "populated 0")),
+pub(super) fn read_populated(events: &File) -> io::Result<bool> {
+    // Two short lines, and whatever later kernels add.
+    let mut text = [0; 256];
+    match events.read_at(&mut text, 0) {
+        Ok(len) => {
+            let text = text.get(..len).unwrap_or_default();
+            Ok(!text.split(|byte| *byte == b'\n').any(|line| line == b"populated 0"))
+        }
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(false),
         Err(error) => Err(error),
     }

@@ -5,13 +5,14 @@
 
 mod exec;
 mod journal;
+mod limits;
 pub(super) mod notify;
 mod output;
 mod pack;
 pub(super) mod sockets;
 mod sweep;
 
-use super::cgroup::{self, Cgroups, Controller, Missing};
+use super::cgroup::{self, Cgroups, Controller};
 use super::logs::index::Stream;
 use super::logs::packer::Packer;
 use super::logs::pump::{READ_MAX, Turn};
@@ -23,7 +24,6 @@ use super::start::{Life, Output, Part, Start, cgroup_name};
 use super::sys::{self, Wait};
 use crate::core::event::Exit;
 use crate::core::id::{InstanceId, UnitKey};
-use crate::core::spec::Resources;
 use crate::os::clock;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,10 +36,6 @@ pub(super) use exec::EXECS_MAX;
 /// With more starts than this, log files are not kept open between two writes: descriptors are
 /// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
 pub(super) const OPEN_LOGS_MAX: usize = 1_000;
-
-/// Of so many unenforced limits it is remembered that they were warned of; then all may be warned
-/// of anew. The daemon tells each only once in any case.
-const WARNED_MAX: usize = 4_096;
 
 /// A start by its id.
 #[derive(Debug)]
@@ -274,42 +270,6 @@ impl Hold {
         })
     }
 
-    /// Sets the limits of a start that is to be made.
-    fn limit(
-        &mut self,
-        plan: &SpawnPlan,
-        group: Option<&cgroup::Group>,
-    ) -> Result<Vec<Missing>, String> {
-        if plan.resources == Resources::default() {
-            return Ok(Vec::new());
-        }
-        match (self.cgroups.as_mut(), group, &self.mode) {
-            (Some(cgroups), Some(group), _) => cgroups.limit(group, &plan.resources),
-            (_, _, TreeMode::ProcessGroups { reason }) => {
-                Ok(cgroup::none_enforced(&plan.resources, reason))
-            }
-            (_, _, TreeMode::Cgroup { .. }) => Ok(Vec::new()),
-        }
-    }
-
-    fn warn_of_limits(&mut self, plan: &SpawnPlan, missing: &[Missing]) {
-        for Missing { controller, keys, reason } in missing {
-            if self.warned.len() >= WARNED_MAX {
-                self.warned.clear();
-            }
-            if !self.warned.insert((plan.unit.clone(), *controller)) {
-                continue;
-            }
-            let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-            self.warnings.push(Notice::Warning {
-                unit: plan.unit.clone(),
-                instance: plan.instance.clone(),
-                message: format!("{} of [resources] not enforced: {reason}", keys.join(", ")),
-                controller: Some(controller.name().to_owned()),
-            });
-        }
-    }
-
     /// Has the poller watch a new start.
     fn add(&mut self, epoll: &Epoll, key: u64, mut start: Start) {
         let mut watched = watch(epoll, start.pidfd.as_fd(), Part::Main.token(key));
@@ -337,6 +297,14 @@ impl Hold {
     fn remove_group(&mut self, group: Option<cgroup::Group>) {
         if let (Some(cgroups), Some(group)) = (self.cgroups.as_mut(), group) {
             cgroups.remove(group);
+        }
+    }
+
+    /// Removes the cgroups of starts that have ended. After their ends are told, so that nobody who
+    /// waits for those waits for this too.
+    pub(super) fn clear_groups(&mut self) {
+        if let Some(cgroups) = self.cgroups.as_mut() {
+            cgroups.clear();
         }
     }
 
@@ -504,8 +472,8 @@ impl Hold {
             return Ok(true);
         };
         if watching.is_none() {
-            let mut events = group.events()?;
-            if !cgroup::read_populated(&mut events)? {
+            let events = group.events()?;
+            if !cgroup::read_populated(&events)? {
                 return Ok(false);
             }
             let event = EpollEvent::new(EpollFlags::EPOLLPRI, Part::Cgroup.token(key));

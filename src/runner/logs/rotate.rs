@@ -38,14 +38,15 @@ impl Open {
             }
             other => other?,
         };
-        let size = data.metadata()?.len();
+        let meta = data.metadata()?;
+        let size = meta.len();
         let index = index_path(path, 0);
         let index = OpenOptions::new().append(true).create(true).mode(0o640).open(index)?;
         let index_len = index.metadata()?.len();
         let mut open = Open { data, index, size, index_len };
         if index_len < HEADER_LEN as u64 || size == 0 {
             // New, or the log file was taken away or emptied by somebody.
-            open.begin_index()?;
+            open.begin_index(meta.ino())?;
         } else {
             // A runner that was killed may have left half a record.
             let torn = (index_len - HEADER_LEN as u64) % RECORD_LEN as u64;
@@ -67,13 +68,15 @@ impl Open {
             return Ok(Found::Same);
         }
         self.size = meta.len();
-        self.begin_index()?;
+        self.begin_index(meta.ino())?;
         Ok(Found::Cut)
     }
 
-    fn begin_index(&mut self) -> io::Result<()> {
-        self.cut_index(0)?;
-        self.index.write_all(&header(self.data.metadata()?.ino()))?;
+    fn begin_index(&mut self, log_ino: u64) -> io::Result<()> {
+        if self.index_len > 0 {
+            self.cut_index(0)?;
+        }
+        self.index.write_all(&header(log_ino))?;
         self.index_len = HEADER_LEN as u64;
         Ok(())
     }

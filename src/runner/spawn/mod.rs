@@ -91,6 +91,7 @@ impl Spawner {
             ignored: sys::ignored_signals(),
             nofile: libc::rlimit64 { rlim_cur: soft, rlim_max: hard },
         };
+        dup_to(spawner.null.as_fd(), 0)?;
         spawner.restore()?;
         Ok(spawner)
     }
@@ -221,16 +222,14 @@ impl Spawner {
         }
     }
 
-    /// Makes our 0, 1 and 2 the child's.
+    /// Makes our 1 and 2 the child's. 0 is `/dev/null` for it and for us.
     fn install(&self, stdio: &Stdio<'_>) -> io::Result<()> {
-        dup_to(self.null.as_fd(), 0)?;
         dup_to(stdio.stdout.unwrap_or(self.null.as_fd()), 1)?;
         dup_to(stdio.stderr.unwrap_or(self.null.as_fd()), 2)
     }
 
-    /// Makes our 0, 1 and 2 our own again, so that no end of a pipe stays with us.
+    /// Makes our 1 and 2 our own again, so that no end of a pipe stays with us.
     fn restore(&self) -> io::Result<()> {
-        dup_to(self.null.as_fd(), 0)?;
         dup_to(self.null.as_fd(), 1)?;
         dup_to(self.own_stderr.as_fd(), 2)
     }

@@ -4,7 +4,8 @@
 //! Kubernetes semantics, section 6: wanted active, back-off limit, per-index limit, failure and
 //! success policy. Silent between the wish for another run and its first start; about failures once
 //! their number cannot be told from outside; about starts of a turn in which the job's file changed
-//! too, since they may have been decided under what it said before.
+//! too, since they may have been decided under what it said before; about a work queue's runs that were
+//! made before the first success and had to wait for another unit: like pods that are pending, they run.
 
 use super::facts::Facts;
 use super::ledger::Ledger;
@@ -33,7 +34,7 @@ impl Invariant for JobRuns {
             }
             let first = turn.news.created.contains(&spawn.id.slot);
             let index = facts.places.get(&spawn.id.slot).and_then(|place| place.index);
-            starts(job, spawn, index, first)?;
+            starts(job, spawn, index, first, made_in(turn, spawn))?;
             if first {
                 room(facts, turn, job, spawn)?;
             }
@@ -52,7 +53,19 @@ fn changed_in(turn: &Turn<'_>, unit: &UnitKey) -> bool {
     })
 }
 
-fn starts(job: &Ledger, spawn: &Spawn, index: Option<u32>, first: bool) -> Verdict {
+/// Whether the instance that starts was made in this turn.
+fn made_in(turn: &Turn<'_>, spawn: &Spawn) -> bool {
+    turn.effects.iter().any(|action| match action {
+        Action::Report(report) => {
+            report.reason == Reason::InstanceCreated
+                && report.unit.as_ref() == Some(&spawn.unit)
+                && report.instance.as_ref() == Some(&spawn.instance)
+        }
+        _ => false,
+    })
+}
+
+fn starts(job: &Ledger, spawn: &Spawn, index: Option<u32>, first: bool, made: bool) -> Verdict {
     let (unit, instance) = (&spawn.unit, &spawn.instance);
     if job.finished.is_some() {
         return Err(format!("{unit} is finished and {instance} starts"));
@@ -64,7 +77,7 @@ fn starts(job: &Ledger, spawn: &Spawn, index: Option<u32>, first: bool) -> Verdi
         return Ok(());
     }
     let done = if job.spec.indexed { count(job.done.len()) } else { job.succeeded };
-    if job.spec.completions.map_or(done > 0, |completions| done >= completions) {
+    if job.spec.completions.map_or(done > 0 && made, |completions| done >= completions) {
         return Err(format!("{unit} has its completions and {instance} starts"));
     }
     if job.success_rule_met() {

@@ -208,6 +208,12 @@ impl Ledgers {
             let jobs = facts.units.iter().filter(|(key, _)| key.kind == Kind::Job);
             jobs.for_each(|(key, known)| self.refresh(key, &known.spec));
         }
+        // What the file said between two changes of one turn is not seen, and may have begun a run.
+        for unit in applied_twice(effects) {
+            if let Some(job) = self.jobs.get_mut(unit) {
+                job.renewed = true;
+            }
+        }
         // One that is unfit may be wished gone before it has ended, of which nothing is told.
         let unfit = news.unfit.iter().map(|(id, _)| id);
         for id in news.wished.iter().chain(unfit) {
@@ -306,4 +312,15 @@ impl Ledgers {
             job.finished = super::job_view(core, key).and_then(|(view, _)| view.finished);
         }
     }
+}
+
+/// The units whose files were found changed twice in one turn.
+fn applied_twice(effects: &[Action]) -> impl Iterator<Item = &UnitKey> {
+    let mut seen = BTreeSet::new();
+    effects.iter().filter_map(move |action| match action {
+        Action::Report(report) if report.reason == Reason::UnitApplied => {
+            report.unit.as_ref().filter(|unit| !seen.insert(*unit))
+        }
+        _ => None,
+    })
 }
