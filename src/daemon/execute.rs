@@ -83,11 +83,12 @@ impl Hands {
     /// the rest is done, then the runner may forget what led to it. Gives the events that acting
     /// itself has caused.
     pub(super) fn carry_out(&mut self, core: &mut Core, turn: &mut Turn) -> VecDeque<Event> {
-        let mut effects = Vec::new();
+        let (mut effects, mut reports) = (Vec::new(), Vec::new());
         while let Some(action) = core.poll_action() {
             match action {
                 Action::Put(record) => self.batch.put(record),
                 Action::Drop { key, durable } => self.batch.remove(key, durable),
+                Action::Report(told) => reports.push(*told),
                 effect => effects.push(effect),
             }
         }
@@ -98,6 +99,8 @@ impl Hands {
             self.runners.acknowledge();
         }
         self.runners.flush();
+        // After the commands are on their way: nobody's start waits for the log.
+        reports.into_iter().for_each(|told| self.tell(told));
         self.find_wanted_runners();
         own
     }
@@ -147,7 +150,6 @@ impl Hands {
             Action::Signal { id, signal } => {
                 self.runners.command(id, Command::Signal { id, signal });
             }
-            Action::Report(told) => self.tell(*told),
             Action::InstanceGone { unit, instance } => self.instance_gone(&unit, instance),
             Action::UnitGone { unit } => self.unit_gone(unit, core),
             Action::RemoveData { unit, dir } => self.remove_data(unit, dir),
@@ -155,7 +157,7 @@ impl Hands {
             Action::Sockets { unit, sockets } => self.want_sockets(unit, &sockets),
             Action::ShutdownComplete => turn.complete = true,
             // Taken out before.
-            Action::Put(_) | Action::Drop { .. } => {}
+            Action::Put(_) | Action::Drop { .. } | Action::Report(_) => {}
         }
         None
     }

@@ -204,7 +204,7 @@ impl Runner {
             self.hold.await_journal(&self.epoll, JOURNAL);
             self.deadlines();
             self.flush();
-            self.hold.clear_groups();
+            self.hold.tidy(count == 0);
             if self.may_go() && self.leave() {
                 return Ok(());
             }
@@ -386,7 +386,7 @@ impl Runner {
     }
 
     fn timeout(&self) -> EpollTimeout {
-        if self.hold.must_sweep() {
+        if self.hold.must_sweep() || self.hold.is_untidy() {
             return EpollTimeout::ZERO;
         }
         let Some(at) = [self.lonely_at, self.will, self.parting_at].into_iter().flatten().min()

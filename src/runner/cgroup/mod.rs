@@ -32,6 +32,9 @@ const KILL_ROUNDS: u32 = 64;
 /// length of a path; nobody nests deeper than a few.
 const DEPTH_MAX: u32 = 16;
 
+/// So many cgroups are removed before the loop looks for something better to do: a millisecond's work.
+const CLEAR_BATCH: usize = 32;
+
 /// The directory in which all of a runner's cgroups are.
 #[derive(Debug)]
 pub(super) struct Cgroups {
@@ -41,8 +44,8 @@ pub(super) struct Cgroups {
     enabled: BTreeSet<Controller>,
     /// Directories that are to be removed.
     waste: Vec<PathBuf>,
-    /// Some were added since they were last tried.
-    untidy: bool,
+    /// Those that could not be removed yet: tried again when there are more.
+    busy: Vec<PathBuf>,
 }
 
 impl Cgroups {
@@ -64,8 +67,8 @@ impl Cgroups {
                 ));
             }
         }
-        let (enabled, waste) = (BTreeSet::new(), Vec::new());
-        let cgroups = Cgroups { place, dir, enabled, waste, untidy: false };
+        let (waste, busy) = (Vec::new(), Vec::new());
+        let cgroups = Cgroups { place, dir, enabled: BTreeSet::new(), waste, busy };
         cgroups.clear_leftovers()?;
         Ok(cgroups)
     }
@@ -125,22 +128,30 @@ impl Cgroups {
         Ok((group, open))
     }
 
-    /// Has an empty cgroup removed by the next [`Cgroups::clear`].
+    /// Has an empty cgroup removed by [`Cgroups::clear`].
     pub(super) fn remove(&mut self, group: Group) {
         self.waste.push(group.dir);
-        self.untidy = true;
+        self.waste.append(&mut self.busy);
     }
 
-    /// Removes what was given to [`Cgroups::remove`]. One that is still busy is tried again when
-    /// there is another.
+    /// How many are to be removed.
+    pub(super) fn untidy(&self) -> usize {
+        self.waste.len()
+    }
+
+    /// Removes some of what was given to [`Cgroups::remove`].
     pub(super) fn clear(&mut self) {
-        if std::mem::take(&mut self.untidy) {
-            self.waste.retain(|dir| remove_tree(dir, DEPTH_MAX).is_err());
+        for _ in 0..CLEAR_BATCH {
+            let Some(dir) = self.waste.pop() else { return };
+            if remove_tree(&dir, DEPTH_MAX).is_err() {
+                self.busy.push(dir);
+            }
         }
     }
 
     /// Removes everything, at the runner's end.
     pub(super) fn remove_all(&mut self) {
+        self.waste.append(&mut self.busy);
         self.waste.retain(|dir| remove_tree(dir, DEPTH_MAX).is_err());
         // Fails if something is left in it, which then is for the next runner to clear.
         let _left = fs::remove_dir(&self.dir);

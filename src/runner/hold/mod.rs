@@ -37,6 +37,10 @@ pub(super) use exec::EXECS_MAX;
 /// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
 pub(super) const OPEN_LOGS_MAX: usize = 1_000;
 
+/// An empty cgroup costs the kernel some KiB. With more than so many they are removed while others
+/// wait.
+const WASTE_MAX: usize = 2_048;
+
 /// A start by its id.
 #[derive(Debug)]
 enum Known {
@@ -300,10 +304,17 @@ impl Hold {
         }
     }
 
-    /// Removes the cgroups of starts that have ended. After their ends are told, so that nobody who
-    /// waits for those waits for this too.
-    pub(super) fn clear_groups(&mut self) {
-        if let Some(cgroups) = self.cgroups.as_mut() {
+    /// Whether cgroups of starts that have ended are to be removed.
+    pub(super) fn is_untidy(&self) -> bool {
+        self.cgroups.as_ref().is_some_and(|cgroups| cgroups.untidy() > 0)
+    }
+
+    /// Removes some of them. That costs about as much as to fork, and nobody waits for it: it is done
+    /// when there is nothing else to do (`idle`), or when there are too many.
+    pub(super) fn tidy(&mut self, idle: bool) {
+        if let Some(cgroups) = self.cgroups.as_mut()
+            && (idle || cgroups.untidy() > WASTE_MAX)
+        {
             cgroups.clear();
         }
     }
