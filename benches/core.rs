@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wsup::core::action::Action;
 use wsup::core::event::{Event, Exit, UnitsRead};
+use wsup::core::guard::StormGuard;
 use wsup::core::id::{InstanceId, UnitName};
 use wsup::core::schedule::Zones;
 use wsup::core::time::{Mono, Now, Wall};
@@ -82,6 +83,7 @@ impl World {
             node: UnitName::new("bench").expect("a label"),
             node_labels: BTreeMap::new(),
             zones: Arc::new(Utc),
+            storm_guard: StormGuard::OFF,
         };
         let mut world = World {
             core: Core::new(config),

@@ -52,8 +52,8 @@ fn ps_shows_units_with_their_instances() {
         str![[r#"
 NAME                  STATE       READY   RESTARTS   AGE   PID    REV   INFO
 deployment/api        Available   2/2                Ns           1
-  api-ggg4hqj-hvls4   Ready       1/1     0          Ns    1001   1
-  api-ggg4hqj-8vcx9   Ready       1/1     0          Ns    1002   1
+  api-tw82m2m-hvls4   Ready       1/1     0          Ns    1001   1
+  api-tw82m2m-8vcx9   Ready       1/1     0          Ns    1002   1
 statefulset/db        Available   1/1                Ns           1
   db-0                Ready       1/1     0          Ns    1003   1
 daemonset/agent       Available   1/1                Ns           1
@@ -72,8 +72,8 @@ deployment/broken     Invalid                                           DIR/unit
     assert_data_eq!(
         world.ok("ps -l tier=web -o name"),
         str![[r#"
-api-ggg4hqj-hvls4
-api-ggg4hqj-8vcx9
+api-tw82m2m-hvls4
+api-tw82m2m-8vcx9
 
 "#]]
     );
@@ -193,8 +193,8 @@ Conditions:
 
 Instances:
   NAME                STATE   RESTARTS   AGE   PID    REV   LAST EXIT   INFO
-  api-ggg4hqj-hvls4   Ready   0          Ns    1001   1     -
-  api-ggg4hqj-8vcx9   Ready   0          Ns    1002   1     -
+  api-tw82m2m-hvls4   Ready   0          Ns    1001   1     -
+  api-tw82m2m-8vcx9   Ready   0          Ns    1002   1     -
 
 "#]]
     );

@@ -4,7 +4,7 @@
 
 use super::exit;
 use crate::daemon::boot::Obstacle;
-use crate::daemon::settings::{self, Settings, Wishes};
+use crate::daemon::settings::{self, GuardWish, Settings, Wishes};
 use crate::daemon::{init, logging, serve};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,6 +84,8 @@ fn settle(args: Args) -> Result<Settings, String> {
         log_dir: args.log_dir,
         node_name: args.node_name,
         node_labels: args.node_labels.into_iter().collect::<BTreeMap<_, _>>(),
+        // Only the file has it.
+        storm_guard: GuardWish::default(),
     };
     let file = args.config.as_deref().map(Wishes::read).transpose()?.unwrap_or_default();
     settings::daemon(line.or(file))

@@ -232,7 +232,9 @@ impl Core {
         for slot in slots {
             let Some(instance) = self.instances.get_mut(&slot) else { continue };
             instance.gated = waits;
-            if !waits && is_waiting(instance) {
+            // Who is held back by the storm guard is to wait for this instead.
+            let queued = matches!(instance.state, State::Queued { .. });
+            if (!waits && is_waiting(instance)) || (waits && queued) {
                 self.step(now, slot, Input::Begin);
             }
         }

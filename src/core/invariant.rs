@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 pub fn check(core: &Core) -> Result<(), String> {
     indexes_agree(core)?;
     super::depends::agrees(core)?;
+    super::guard::agrees(core)?;
     super::ports::agrees(core)?;
     one_instance_per_identity(core)?;
     no_forgotten_work(core)

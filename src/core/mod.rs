@@ -12,6 +12,7 @@ mod ask;
 mod depends;
 pub mod encoded;
 pub mod event;
+pub mod guard;
 pub mod id;
 pub mod instance;
 pub mod invariant;
@@ -40,6 +41,7 @@ pub mod workload;
 
 use action::Action;
 use event::Event;
+use guard::{Guard, StormGuard};
 use id::{InstanceId, UnitKey, UnitName};
 use instance::{Effect, Input, Instance, probe};
 use managed::{Buried, Unit};
@@ -69,6 +71,8 @@ pub struct Config {
     pub node_labels: BTreeMap<String, String>,
     /// The zone database.
     pub zones: Arc<dyn Zones + Send + Sync>,
+    /// How many restarts may begin in a second.
+    pub storm_guard: StormGuard,
 }
 
 /// The whole state of a daemon that is not in its files and sockets.
@@ -93,6 +97,7 @@ pub struct Core {
     /// Instances whose memory must be stored.
     changed: BTreeSet<u64>,
     timers: Timers,
+    guard: Guard,
     actions: VecDeque<Action>,
     /// Room for the effects of one step, empty between steps.
     effects: Vec<Effect>,
@@ -118,6 +123,7 @@ enum Shutdown {
 impl Core {
     /// An empty core.
     pub fn new(config: Config) -> Core {
+        let guard = Guard::new(config.storm_guard);
         Core {
             random: config.seed,
             config,
@@ -131,6 +137,7 @@ impl Core {
             dirty: BTreeSet::new(),
             changed: BTreeSet::new(),
             timers: Timers::default(),
+            guard,
             actions: VecDeque::new(),
             effects: Vec::new(),
             epoch: 1,
@@ -228,6 +235,7 @@ impl Core {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Instance(slot) => self.step(now, slot, Input::Tick),
+                Timer::Guard => self.guard_due(),
                 Timer::Unit(key) => {
                     if let Some(unit) = self.units.get_mut(&key) {
                         unit.recheck = None;

@@ -60,7 +60,7 @@ reasons! {
     InstanceDeleted,
     /// Its program could not be started.
     InstanceStartFailed,
-    /// It waits for what its unit depends on.
+    /// It waits for what its unit depends on, or is held back by the storm guard.
     InstanceWaiting,
     /// A hook failed.
     HookFailed,
@@ -113,6 +113,10 @@ reasons! {
     CronInvalid,
     /// A `[resources]` limit cannot be enforced here.
     LimitNotEnforced,
+    /// The storm guard begins to hold restarts back.
+    RestartsHeld,
+    /// The storm guard has let all begin that it held back, some time ago.
+    RestartsReleased,
     /// A part of the stored state cannot be read.
     StateDamaged,
     /// The daemon started.

@@ -157,6 +157,7 @@ impl Core {
                         | State::Running { .. }
                         | State::Stopping { .. }
                         | State::Backoff { .. }
+                        | State::Queued { .. }
                         | State::GaveUp => false,
                     });
                     if done {

@@ -7,10 +7,11 @@
 use super::Core;
 use super::action::{Action, Hook, Step};
 use super::event::{Exit, Found};
+use super::guard::Place;
 use super::id::{InstanceId, Kind, UnitKey};
 use super::instance::restart::Streak;
 use super::instance::stop::Rung;
-use super::instance::{End, Input, Instance, State};
+use super::instance::{End, Input, Instance, State, Waiting};
 use super::managed::{Buried, Memory, Overrides, Remembered, Unit};
 use super::record::Record;
 use super::report::Reason;
@@ -31,6 +32,8 @@ use std::sync::Arc;
 /// processor's caches.
 const RECORD_USUAL: usize = 1 << 10;
 const META_KEY: &str = "meta";
+/// When the storm guard lets the next one begin.
+pub(super) const GUARD_KEY: &str = "guard";
 const UNIT_PREFIX: &str = "unit/";
 const STATUS_PREFIX: &str = "status/";
 const INSTANCE_PREFIX: &str = "instance/";
@@ -94,6 +97,7 @@ impl StoredInstance {
             state: self.state,
             ports: self.ports,
             gated: false,
+            guard: None,
             early: Vec::new(),
             says: None,
         }
@@ -104,6 +108,11 @@ impl Core {
     /// Takes up what an earlier daemon left. To be called once, before any event. A record that
     /// cannot be read is reported and left alone: it costs that one thing.
     pub fn restore(&mut self, now: Now, found: Found) {
+        if let Some(record) = found.records.iter().find(|record| record.key == GUARD_KEY)
+            && let Some(free_at) = self.decode(now, record)
+        {
+            self.guard.resume(free_at);
+        }
         self.restore_epoch(&found.records);
         for record in found.records.iter().filter(|r| r.key.starts_with(UNIT_PREFIX)) {
             self.restore_unit(now, record);
@@ -221,6 +230,12 @@ impl Core {
         let mut instance = stored.into_instance(Arc::clone(template));
         instance.adopted(now.mono);
         instance.gated = unit.waits;
+        instance.guard = self.guard.config().holds();
+        // Until it is known whether what it depends on is there, it waits for that.
+        if instance.gated && matches!(instance.state, State::Queued { .. }) {
+            instance.state = State::Pending { why: Waiting::Dependencies };
+        }
+        self.guard.shift(slot, None, Place::of(&instance));
         self.ports.restore(&instance);
         unit.instances.insert(instance.observed());
         self.names.entry(instance.name.clone()).or_default().insert(slot);
@@ -274,6 +289,7 @@ impl Core {
             State::Init { .. } | State::Running { .. } => {}
             State::Pending { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => return,
@@ -296,6 +312,7 @@ impl Core {
             | State::PostStart { .. }
             | State::Running { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => {}
@@ -305,7 +322,7 @@ impl Core {
     fn begin_again(&mut self, now: Now, slot: u64) {
         let Some(instance) = self.instances.get_mut(&slot) else { return };
         // `step` looks at it again.
-        instance.state = State::Pending { why: super::instance::Waiting::New };
+        instance.state = State::Pending { why: Waiting::New };
         let input = if instance.leaving { Input::Leave } else { Input::Begin };
         self.step(now, slot, input);
     }

@@ -6,6 +6,7 @@
 
 use super::action::{Action, DataDir, Step};
 use super::event::Exit;
+use super::guard::Place;
 use super::id::{Kind, UnitKey, UnitName};
 use super::instance::{Effect, Input, Instance, State};
 use super::managed::{Buried, Memory, Unit};
@@ -38,10 +39,11 @@ impl Core {
                 touched = true;
                 self.settle_unit(now, &key);
             }
-            if !self.advance_shutdown() {
+            if !self.release_held(now) && !self.advance_shutdown() {
                 break;
             }
         }
+        self.tell_held(now);
         touched |= !self.changed.is_empty();
         self.store_changed_instances();
         if touched {
@@ -253,6 +255,7 @@ impl Core {
             state: State::Pending { why: super::instance::Waiting::New },
             ports: Vec::new(),
             gated: unit.waits,
+            guard: self.guard.config().holds(),
             early: Vec::new(),
             says: None,
         };
@@ -359,10 +362,12 @@ impl Core {
         let Some(instance) = self.instances.get_mut(&slot) else { return };
         let mut effects = std::mem::take(&mut self.effects);
         let (before, deadline) = (instance.standing(), instance.deadline());
+        let place = Place::of(instance);
         let exited = matches!(input, Input::Exited { .. });
         instance.step(now, input, &mut effects);
         let (id, unit, name) = (instance.id(), instance.unit.clone(), instance.name.clone());
         self.timers.shift(Timer::Instance(slot), deadline, instance.deadline());
+        self.guard.shift(slot, place, Place::of(instance));
         // A thousand probes a second that find all well are nobody's business: neither the
         // controller's nor the store's.
         if before.is_none() || before != instance.standing() {
@@ -432,6 +437,7 @@ impl Core {
     fn instance_gone(&mut self, now: Now, slot: u64) {
         let Some(instance) = self.instances.remove(&slot) else { return };
         self.timers.shift(Timer::Instance(slot), instance.deadline(), None);
+        self.guard.shift(slot, Place::of(&instance), None);
         self.changed.remove(&slot);
         self.ports.release(&instance);
         if let Some(slots) = self.names.get_mut(&instance.name) {

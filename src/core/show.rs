@@ -75,6 +75,9 @@ impl Core {
                 if is_waiting(instance) {
                     view.reason = self.why_waits(&instance.unit);
                 }
+                if view.held_back {
+                    view.reason = Some(format!("{}; {}", why_it_waits(instance), self.why_held()));
+                }
                 view
             })
             .collect();
@@ -169,6 +172,7 @@ fn instance_view(unit: &Unit, instance: &Instance) -> InstanceView {
         | State::Starting { .. }
         | State::Init { .. }
         | State::Stopping { .. }
+        | State::Queued { .. }
         | State::Succeeded
         | State::Failed { .. }
         | State::GaveUp => (None, None),
@@ -199,6 +203,7 @@ fn instance_view(unit: &Unit, instance: &Instance) -> InstanceView {
         last_exit: instance.last_end.map(|end| end.exit),
         last_exit_at: instance.last_end.map(|end| end.wall),
         next_start,
+        held_back: matches!(instance.state, State::Queued { .. }),
         ordinal,
         node,
         node_path,
@@ -246,7 +251,9 @@ pub(super) fn state_words(instance: &Instance) -> (InstanceState, Option<String>
         State::Stopping { rung: Rung::Asked { .. }, .. } => {
             (InstanceState::Stopping, Some("killed, not gone yet".to_owned()))
         }
-        State::Backoff { .. } => (InstanceState::Backoff, Some(why_it_waits(instance))),
+        State::Backoff { .. } | State::Queued { .. } => {
+            (InstanceState::Backoff, Some(why_it_waits(instance)))
+        }
         State::Succeeded => (InstanceState::Succeeded, None),
         State::Failed { message } => (InstanceState::Failed, Some(message.clone())),
         State::GaveUp => (

@@ -527,6 +527,9 @@ pub struct RestartSpec {
     /// When to give up; `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<RestartLimit>,
+    /// The storm guard lets it begin before others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vital: bool,
 }
 
 /// A growing delay (Kubernetes `client-go util/flowcontrol/backoff.go`).

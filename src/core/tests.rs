@@ -3,6 +3,7 @@
 
 mod depends;
 mod finite;
+mod guard;
 mod plain;
 
 use super::action::Action;
@@ -53,7 +54,10 @@ fn template(policy: RestartPolicy) -> InstanceTemplate {
         max: Millis::from_secs(300),
         reset_after: Millis::from_secs(600),
     };
-    InstanceTemplate::bare(vec!["true".to_owned()], RestartSpec { policy, backoff, limit: None })
+    InstanceTemplate::bare(
+        vec!["true".to_owned()],
+        RestartSpec { policy, backoff, limit: None, vital: false },
+    )
 }
 
 fn unit(key: UnitKey, policy: RestartPolicy, workload: WorkloadSpec) -> UnitSpec {
@@ -141,12 +145,20 @@ struct Bench {
     refused: Vec<InstanceId>,
     next_pid: u32,
     reports: Vec<Report>,
+    /// What the next daemon is told.
+    guard: StormGuard,
     at: u64,
 }
 
 impl Bench {
     fn config(seed: u64) -> Config {
-        Config { seed, node: name("here"), node_labels: BTreeMap::new(), zones: Arc::new(Utc) }
+        Config {
+            seed,
+            node: name("here"),
+            node_labels: BTreeMap::new(),
+            zones: Arc::new(Utc),
+            storm_guard: StormGuard::OFF,
+        }
     }
 
     fn new() -> Bench {
@@ -157,6 +169,7 @@ impl Bench {
             refused: Vec::new(),
             next_pid: 100,
             reports: Vec::new(),
+            guard: StormGuard::OFF,
             at: 0,
         };
         bench.core.restore(now(0), Found::default());
@@ -274,7 +287,7 @@ impl Bench {
             refused: self.refused.clone(),
             wall: now(self.at).wall,
         };
-        self.core = Core::new(Bench::config(8));
+        self.core = Core::new(Config { storm_guard: self.guard, ..Bench::config(8) });
         self.core.restore(now(self.at), found);
         self.turn();
     }

@@ -1,4 +1,4 @@
-//! Deadlines, at most one for each instance and unit.
+//! Deadlines, at most one for each instance and unit, and one of the storm guard.
 //!
 //! Responsible for the order of deadlines. A deadline is a value that follows from a state: it is
 //! moved when the state changes, so none is ever late or left over. What it was before, the state
@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Instance(u64),
     /// A unit's: whatever its controller waits for.
     Unit(UnitKey),
+    /// The storm guard's: the next one may begin, or the storm is over.
+    Guard,
 }
 
 /// All deadlines.

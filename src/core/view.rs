@@ -86,6 +86,8 @@ pub struct InstanceView {
     pub last_exit_at: Option<Wall>,
     /// When it will be started again.
     pub next_start: Option<Wall>,
+    /// It might be started again, and is held back by the storm guard.
+    pub held_back: bool,
     /// Statefulset: its ordinal. Indexed job: its index.
     pub ordinal: Option<u32>,
     /// Daemonset: its node.

@@ -118,6 +118,7 @@ pub fn core(settings: &Settings, found: Found) -> Result<Core, Obstacle> {
         node: settings.node.clone(),
         node_labels: settings.labels.clone(),
         zones: Arc::new(SystemZones),
+        storm_guard: settings.storm_guard,
     });
     core.restore(clock::now(), found);
     Ok(core)

@@ -3,6 +3,7 @@
 //! Responsible for defaults (the contract's table "Files on disk"), for the configuration file,
 //! and for which of several sources wins: the command line, then the file, then the default.
 
+use crate::core::guard::{Hold, RATE_MAX, StormGuard};
 use crate::core::id::UnitName;
 use nix::unistd::{Uid, gethostname};
 use serde::Deserialize;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// Where programs start whose unit names no directory.
     pub working_dir: PathBuf,
+    /// How many restarts may begin in a second.
+    pub storm_guard: StormGuard,
 }
 
 /// What was said on the command line or in a file. `None` or empty: nothing.
@@ -73,6 +76,33 @@ pub struct Wishes {
     /// This node's labels.
     #[serde(default)]
     pub node_labels: BTreeMap<String, String>,
+    /// How many restarts may begin in a second.
+    #[serde(default)]
+    pub storm_guard: GuardWish,
+}
+
+/// `[storm_guard]` of the configuration file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardWish {
+    /// See [`StormGuard::restarts_per_second`].
+    pub restarts_per_second: Option<u32>,
+    /// See [`StormGuard::hold`].
+    pub hold: Option<Hold>,
+}
+
+impl GuardWish {
+    fn settle(self) -> Result<StormGuard, String> {
+        let usual = StormGuard::default();
+        let rate = self.restarts_per_second.unwrap_or(usual.restarts_per_second);
+        if rate > RATE_MAX {
+            return Err(format!(
+                "configuration: storm_guard.restarts_per_second = {rate} is more than {RATE_MAX}: \
+                 lower it, or write 0 for no guard"
+            ));
+        }
+        Ok(StormGuard { restarts_per_second: rate, hold: self.hold.unwrap_or(usual.hold) })
+    }
 }
 
 impl Wishes {
@@ -108,6 +138,11 @@ impl Wishes {
             log_dir: self.log_dir.or(other.log_dir),
             node_name: self.node_name.or(other.node_name),
             node_labels,
+            storm_guard: GuardWish {
+                restarts_per_second: (self.storm_guard.restarts_per_second)
+                    .or(other.storm_guard.restarts_per_second),
+                hold: self.storm_guard.hold.or(other.storm_guard.hold),
+            },
         }
     }
 }
@@ -210,6 +245,7 @@ fn settle(
         node,
         labels,
         working_dir: absolute(working_dir)?,
+        storm_guard: wishes.storm_guard.settle()?,
     })
 }
 
@@ -285,6 +321,38 @@ mod tests {
         std::fs::write(&path, "state_dir = \"/s\"\nstate = 1\n").unwrap();
         let error = Wishes::read(&path).unwrap_err();
         assert!(error.contains("line 2") && error.contains("unknown field `state`"), "{error}");
+    }
+
+    #[test]
+    fn the_storm_guard_has_a_limit_unless_the_file_says_otherwise() {
+        let guard = |rate, hold| StormGuard { restarts_per_second: rate, hold };
+        let table = [
+            ("", guard(50, Hold::Waiting)),
+            ("[storm_guard]\nrestarts_per_second = 5", guard(5, Hold::Waiting)),
+            ("[storm_guard]\nhold = \"all\"", guard(50, Hold::All)),
+            ("[storm_guard]\nrestarts_per_second = 0\nhold = \"waiting\"", StormGuard::OFF),
+            ("storm_guard.restarts_per_second = 10000", guard(10_000, Hold::Waiting)),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wsup.toml");
+        let settled = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let line = Wishes { runtime_dir: Some("/run/x".into()), ..Wishes::default() };
+            daemon(line.or(Wishes::read(&path)?)).map(|settings| settings.storm_guard)
+        };
+        for (text, expected) in table {
+            assert_eq!(settled(text), Ok(expected), "{text}");
+        }
+        let wrong = [
+            ("storm_guard.restarts_per_second = 10001", "is more than 10000"),
+            ("storm_guard.restarts_per_second = -1", "invalid value"),
+            ("storm_guard.rate = 1", "unknown field `rate`"),
+            ("storm_guard.hold = \"some\"", "unknown variant `some`"),
+        ];
+        for (text, said) in wrong {
+            let error = settled(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl World {
         if let Some(key) = workload::key(kind, number) {
             let mut spec = workload::unit(&mut self.random, key.clone());
             self.health.give(&mut spec);
+            self.guarded.give(&mut spec);
             self.note(format_args!("FILE {key} {:?}", spec.workload));
             self.files.insert(key, spec);
         }
@@ -84,6 +85,7 @@ impl World {
                 if let Some(spec) = self.files.get_mut(&key) {
                     workload::edit(&mut self.random, spec);
                     self.health.edit(spec);
+                    self.guarded.edit(spec);
                     self.trace.line(self.clock.at, format_args!("EDIT {key} {:?}", spec.workload));
                 }
             }

@@ -6,6 +6,7 @@
 //! randomness of the machine.
 
 mod fault;
+mod guarded;
 mod health;
 mod invariant;
 mod machine;

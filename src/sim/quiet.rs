@@ -4,7 +4,7 @@
 //! happens on the way: see `invariant`.
 
 use super::machine::Fate;
-use super::world::{self, Happening, World};
+use super::world::{Happening, World};
 use crate::core::Core;
 use crate::core::action::Action;
 use crate::core::event::{Event, Exit, Found};
@@ -134,7 +134,7 @@ impl World {
     /// A daemon that starts now finds everything as it is and has nothing to do.
     fn memory_is_whole(&self, core: &Core) -> Result<(), String> {
         let now = self.clock.now();
-        let mut next = Core::new(world::config(1));
+        let mut next = Core::new(self.config(1));
         next.restore(
             now,
             Found {

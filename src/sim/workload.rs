@@ -137,7 +137,7 @@ fn template(random: &mut Random, policy: RestartPolicy) -> InstanceTemplate {
         process: process(random, env),
         init,
         lifecycle: Lifecycle::default(),
-        restart: RestartSpec { policy, backoff, limit },
+        restart: RestartSpec { policy, backoff, limit, vital: false },
         resources: Resources::default(),
         sandbox: Sandbox::default(),
         startup: None,

@@ -5,6 +5,7 @@
 //! are acknowledged last. Must not judge: see `invariant` and `quiet`.
 
 use super::Summary;
+use super::guarded::Guarded;
 use super::health::Health;
 use super::invariant::{Fault, Observer};
 use super::machine::{Command, Consequences, Fate, Machine};
@@ -137,6 +138,7 @@ pub struct World {
     /// Messages about one instance arrive in order.
     last_message: BTreeMap<u64, u64>,
     pub(super) health: Health,
+    pub(super) guarded: Guarded,
     pub(super) observer: Observer,
     pub(super) trace: Trace,
     steps: u64,
@@ -168,6 +170,7 @@ impl World {
             watched: BTreeMap::new(),
             last_message: BTreeMap::new(),
             health: Health::new(seed),
+            guarded: Guarded::new(seed),
             observer: Observer::default(),
             trace: Trace::new(transcript),
             steps: 0,
@@ -403,7 +406,8 @@ impl World {
         self.last_message.clear();
         self.watched.clear();
         let now = self.clock.now();
-        let mut core = Core::new(config(self.random.draw()));
+        let seed = self.random.draw();
+        let mut core = Core::new(self.config(seed));
         let found = Found {
             records: self.store.records(),
             living: self.machine.held(),
@@ -431,6 +435,18 @@ impl World {
             self.observer.fault(&self.machine, &Fault::DaemonDied);
             let down = self.random.span(200_000);
             self.later(down, Happening::DaemonStarts);
+        }
+    }
+
+    pub(super) fn config(&self, seed: u64) -> Config {
+        // The only name that this world's node has; it is a label, so this cannot fail.
+        let node = UnitName::new("sim").unwrap_or_else(|_| unreachable!("a label"));
+        Config {
+            seed,
+            node,
+            node_labels: BTreeMap::from([NODE_LABEL].map(|(k, v)| (k.to_owned(), v.to_owned()))),
+            zones: Arc::new(FixedZones),
+            storm_guard: self.guarded.guard,
         }
     }
 
@@ -580,17 +596,5 @@ impl World {
         self.machine.reboot();
         let down = self.random.span(3_600_000);
         self.later(down, Happening::DaemonStarts);
-    }
-}
-
-pub(super) fn config(seed: u64) -> Config {
-    // The only name that this world's node has; it is a label, so this cannot fail.
-    let node = UnitName::new("sim").unwrap_or_else(|_| unreachable!("a label"));
-    let (key, value) = NODE_LABEL;
-    Config {
-        seed,
-        node,
-        node_labels: BTreeMap::from([(key.to_owned(), value.to_owned())]),
-        zones: Arc::new(FixedZones),
     }
 }

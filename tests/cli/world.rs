@@ -12,6 +12,7 @@ use wsup::api::events::EventLog;
 use wsup::api::server;
 use wsup::core::action::{Action, Spawn};
 use wsup::core::event::{Event, Exit, UnitsRead};
+use wsup::core::guard::StormGuard;
 use wsup::core::id::{InstanceId, Kind, UnitKey, UnitName};
 use wsup::core::schedule::Zones;
 use wsup::core::{Config, Core};
@@ -188,6 +189,7 @@ impl Engine {
             node: UnitName::new("here").unwrap(),
             node_labels: BTreeMap::new(),
             zones: Arc::new(Utc),
+            storm_guard: StormGuard::default(),
         };
         inbox.runner_is(RunnerFacts {
             pid: Some(43),

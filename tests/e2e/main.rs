@@ -29,6 +29,7 @@ mod scale;
 mod sockets;
 mod spawn;
 mod statefulset;
+mod storm;
 mod support;
 mod tree;
 mod user;

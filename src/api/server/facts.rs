@@ -280,7 +280,8 @@ fn restart(spec: &RestartSpec) -> String {
         .limit
         .map(|limit| format!(", at most {} within {}", limit.count, limit.within))
         .unwrap_or_default();
-    format!("{policy}, backoff {} to {}{limit}", spec.backoff.initial, spec.backoff.max)
+    let vital = if spec.vital { ", vital" } else { "" };
+    format!("{policy}, backoff {} to {}{limit}{vital}", spec.backoff.initial, spec.backoff.max)
 }
 
 fn probe(probe: &ProbeSpec) -> String {

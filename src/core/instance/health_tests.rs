@@ -128,6 +128,7 @@ impl Life {
                 format!("asked({}){}", until(*kill_at), if *then == Then::Judge { "!" } else { "" })
             }
             State::Backoff { until: at, .. } => format!("backoff({})", until(*at)),
+            State::Queued { .. } => "queued".to_owned(),
             State::Succeeded => "succeeded".to_owned(),
             State::Failed { .. } => "failed".to_owned(),
             State::GaveUp => "gave-up".to_owned(),

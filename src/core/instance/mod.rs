@@ -2,11 +2,12 @@
 //! ladder.
 //!
 //! Responsible for the state machine `step(input)`; every pair of state and input is decided in a
-//! match without a wildcard over states. `health` is the way from a start to ready, `stop` the way
-//! to the end. What is not true in a state cannot be read in it: process
+//! match without a wildcard over states. `begin` is the way to a start, `health` the way from a start
+//! to ready, `stop` the way to the end. What is not true in a state cannot be read in it: process
 //! numbers, deadlines and reasons are inside the variants. Must not know controllers, units'
 //! specs beyond the template, or the outside world: it answers with [`Effect`]s.
 
+mod begin;
 mod health;
 #[cfg(test)]
 mod health_tests;
@@ -23,6 +24,7 @@ mod words;
 
 use super::action::{Hook, Step};
 use super::event::Exit;
+use super::guard::Hold;
 use super::id::{InstanceId, UnitKey};
 use super::report::{Field, Reason};
 use super::spec::{InstanceTemplate, RestartPolicy};
@@ -143,6 +145,13 @@ pub enum State {
         /// Of which program.
         program: Program,
     },
+    /// It may begin again as soon as the storm guard lets it.
+    Queued {
+        /// Since when.
+        since: Mono,
+        /// With which program.
+        program: Program,
+    },
     /// Its program exited 0 and is not started again.
     Succeeded,
     /// Its program failed and is not started again.
@@ -196,6 +205,10 @@ pub struct Instance {
     /// No run of it may begin: what its unit depends on is not there.
     #[serde(skip)]
     pub gated: bool,
+    /// Which of its restarts the storm guard holds back; `None`: there is no guard. Not remembered: it
+    /// is in the daemon's configuration.
+    #[serde(skip)]
+    pub guard: Option<Hold>,
     /// Probes of which its process said that all is well before they were looked at. Not remembered:
     /// a new daemon is told again.
     #[serde(skip)]
@@ -208,7 +221,7 @@ pub struct Instance {
 /// What can happen to an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
-    /// It was just made and may begin.
+    /// It was just made and may begin, or what it depends on has come or gone.
     Begin,
     /// A start was answered.
     Spawned {
@@ -252,6 +265,8 @@ pub enum Input<'a> {
     },
     /// Its deadline has come.
     Tick,
+    /// The storm guard lets it begin.
+    Admitted,
     /// It is to go for good.
     Leave,
     /// An operator stops it.
@@ -299,6 +314,7 @@ impl Instance {
             | State::Stopping { .. } => true,
             State::Pending { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => false,
@@ -315,6 +331,7 @@ impl Instance {
             State::Pending { .. }
             | State::Starting { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => None,
@@ -330,6 +347,7 @@ impl Instance {
             State::Pending { .. }
             | State::Starting { .. }
             | State::Init { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => None,
@@ -348,7 +366,9 @@ impl Instance {
             State::Failed { .. } => Phase::Failed,
             State::GaveUp => Phase::GaveUp,
             State::Pending { .. } | State::Init { .. } => Phase::Pending,
-            State::Starting { program } | State::Backoff { program, .. } => match program {
+            State::Starting { program }
+            | State::Backoff { program, .. }
+            | State::Queued { program, .. } => match program {
                 Program::Init(_) => Phase::Pending,
                 Program::Main if self.restarts == 0 && self.last_end.is_none() => Phase::Pending,
                 Program::Main => Phase::Running,
@@ -362,7 +382,7 @@ impl Instance {
     /// Takes one step. The effects are to be carried out in their order.
     pub fn step(&mut self, now: Now, input: Input<'_>, effects: &mut Vec<Effect>) {
         match input {
-            Input::Begin => self.begin(effects),
+            Input::Begin => self.begin(now, effects),
             Input::Spawned { pid } => self.spawned(now, pid, effects),
             Input::SpawnFailed { message } => self.spawn_failed(now, message, effects),
             Input::Exited { exit, at } => self.exited(now, exit, at, effects),
@@ -376,6 +396,7 @@ impl Instance {
                 Hook::Reload => effects.push(health::reloaded(failure)),
             },
             Input::Tick => self.tick(now, effects),
+            Input::Admitted => self.admitted(now, effects),
             Input::Leave => {
                 self.leaving = true;
                 self.stop(now, effects);
@@ -387,52 +408,6 @@ impl Instance {
             Input::Release => self.release(effects),
             Input::Restart => self.restart(now, effects),
         }
-    }
-
-    fn begin(&mut self, effects: &mut Vec<Effect>) {
-        match self.state {
-            State::Pending { .. } if !self.leaving && !self.held => {
-                let program = self.next_program();
-                self.launch(program, effects);
-            }
-            State::Pending { .. }
-            | State::Starting { .. }
-            | State::Init { .. }
-            | State::PostStart { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Backoff { .. }
-            | State::Succeeded
-            | State::Failed { .. }
-            | State::GaveUp => {}
-        }
-    }
-
-    fn next_program(&self) -> Program {
-        if self.initialised || self.template.init.is_empty() {
-            Program::Main
-        } else {
-            Program::Init(0)
-        }
-    }
-
-    /// Begins a run, or waits until one may.
-    pub(super) fn launch(&mut self, program: Program, effects: &mut Vec<Effect>) {
-        if !self.gated {
-            return self.spawn(program, effects);
-        }
-        let why = Waiting::Dependencies;
-        if self.state != (State::Pending { why }) {
-            self.state = State::Pending { why };
-            effects.push(Effect::Waits);
-        }
-    }
-
-    fn spawn(&mut self, program: Program, effects: &mut Vec<Effect>) {
-        self.generation = self.generation.saturating_add(1);
-        (self.early, self.says) = (Vec::new(), None);
-        self.state = State::Starting { program };
-        effects.push(Effect::Spawn(program));
     }
 
     fn spawned(&mut self, now: Now, pid: u32, effects: &mut Vec<Effect>) {
@@ -452,6 +427,7 @@ impl Instance {
             | State::PostStart { .. }
             | State::Running { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => {}
@@ -475,6 +451,7 @@ impl Instance {
             | State::PostStart { .. }
             | State::Running { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => {}
@@ -500,6 +477,7 @@ impl Instance {
             }
             State::Pending { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => {}
@@ -572,12 +550,6 @@ impl Instance {
         }
     }
 
-    fn start_again(&mut self, now: Now, program: Program, effects: &mut Vec<Effect>) {
-        self.streak.restarted(&self.template.restart, now.mono);
-        self.restarts = self.restarts.saturating_add(1);
-        self.launch(program, effects);
-    }
-
     fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         match &mut self.state {
             State::Backoff { until, program } if *until <= now.mono => {
@@ -591,29 +563,10 @@ impl Instance {
             | State::Starting { .. }
             | State::Init { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => {}
-        }
-    }
-
-    fn release(&mut self, effects: &mut Vec<Effect>) {
-        self.held = false;
-        match self.state {
-            // An end of GaveUp or Backoff by an operator: begin anew, at once.
-            State::GaveUp | State::Backoff { .. } | State::Pending { .. } => {
-                self.streak = Streak::default();
-                self.state = State::Pending { why: Waiting::New };
-                self.begin(effects);
-            }
-            // While it stops, the end of that finds `held` unset and starts it again.
-            State::Stopping { .. }
-            | State::Starting { .. }
-            | State::Init { .. }
-            | State::PostStart { .. }
-            | State::Running { .. }
-            | State::Succeeded
-            | State::Failed { .. } => {}
         }
     }
 
@@ -625,7 +578,10 @@ impl Instance {
             | State::PostStart { .. }
             | State::Running { .. }
             | State::Stopping { .. } => self.stop(now, effects),
-            State::Pending { .. } | State::Backoff { .. } | State::GaveUp => self.release(effects),
+            State::Pending { .. }
+            | State::Backoff { .. }
+            | State::Queued { .. }
+            | State::GaveUp => self.release(effects),
             State::Succeeded | State::Failed { .. } => {}
         }
     }

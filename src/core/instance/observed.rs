@@ -30,6 +30,7 @@ impl Instance {
             | State::PostStart { .. }
             | State::Stopping { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => None,

@@ -78,6 +78,11 @@ impl Streak {
         }
     }
 
+    /// The storm guard has let it begin only now.
+    pub fn began(&mut self, at: Mono) {
+        self.last_restart = Some(at);
+    }
+
     /// Notes that the program is started again at `at`.
     pub fn restarted(&mut self, spec: &RestartSpec, at: Mono) {
         self.last_restart = Some(at);

@@ -75,6 +75,7 @@ impl Instance {
             State::Stopping { then, .. } => *then = Then::Wish,
             State::Pending { .. }
             | State::Backoff { .. }
+            | State::Queued { .. }
             | State::Succeeded
             | State::Failed { .. }
             | State::GaveUp => {
@@ -83,7 +84,10 @@ impl Instance {
                 } else if self.held
                     && matches!(
                         self.state,
-                        State::Pending { .. } | State::Backoff { .. } | State::GaveUp
+                        State::Pending { .. }
+                            | State::Backoff { .. }
+                            | State::Queued { .. }
+                            | State::GaveUp
                     )
                 {
                     self.rest();
@@ -111,6 +115,7 @@ impl Instance {
                 | State::Init { .. }
                 | State::Stopping { .. }
                 | State::Backoff { .. }
+                | State::Queued { .. }
                 | State::Succeeded
                 | State::Failed { .. }
                 | State::GaveUp => false,

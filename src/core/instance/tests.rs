@@ -21,6 +21,7 @@ fn restart_spec(policy: RestartPolicy) -> RestartSpec {
             reset_after: Millis::from_secs(600),
         },
         limit: None,
+        vital: false,
     }
 }
 
@@ -33,6 +34,7 @@ pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Ins
         name: "api-x".into(),
         ports: Vec::new(),
         gated: false,
+        guard: None,
         early: Vec::new(),
         says: None,
         unit: UnitKey::new(Kind::Deployment, UnitName::new("api").unwrap()),
@@ -60,6 +62,7 @@ fn states() -> Vec<State> {
     );
     for program in [Program::Init(0), Program::Init(1), Program::Main] {
         all.push(State::Starting { program });
+        all.push(State::Queued { since: past, program });
         all.extend([past, NOW.mono, future].map(|until| State::Backoff { until, program }));
     }
     all.extend([0, 1].map(|step| State::Init { step, pid: 42 }));
@@ -120,6 +123,7 @@ fn inputs() -> Vec<Input<'static>> {
         Input::Spawned { pid: 43 },
         Input::SpawnFailed { message: "no such file" },
         Input::Tick,
+        Input::Admitted,
         Input::Leave,
         Input::Hold,
         Input::Release,
@@ -169,6 +173,13 @@ fn judge(before: &Instance, input: Input<'_>, after: &Instance, effects: &[Effec
         before.generation + u32::try_from(spawns).unwrap(),
         "each start has a generation of its own: {case}"
     );
+    if matches!(after.state, State::Queued { .. }) {
+        assert!(spawns == 0, "held back and started: {case}");
+        let still = before.state == after.state;
+        assert!(still || (before.guard.is_some() && !before.gated), "held back by nobody: {case}");
+        let wished = matches!(input, Input::Release | Input::Restart | Input::Admitted);
+        assert!(!wished, "held back against a wish: {case}");
+    }
     if spawns == 1 {
         assert!(matches!(after.state, State::Starting { .. }), "started elsewhere: {case}");
     }
@@ -181,6 +192,7 @@ fn judge(before: &Instance, input: Input<'_>, after: &Instance, effects: &[Effec
         | State::Starting { .. }
         | State::Init { .. }
         | State::Running { probes: None, .. }
+        | State::Queued { .. }
         | State::Succeeded
         | State::Failed { .. }
         | State::GaveUp => assert!(after.deadline().is_none(), "{case}"),
@@ -207,7 +219,7 @@ fn every_state_takes_every_input() {
     for policy in [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never] {
         for state in states() {
             for input in inputs() {
-                for bits in 0..32 {
+                for bits in 0..128 {
                     let mut before = if bits & 8 == 0 {
                         instance(policy, 2, State::Succeeded)
                     } else {
@@ -218,6 +230,12 @@ fn every_state_takes_every_input() {
                     before.held = bits & 2 != 0;
                     before.initialised = bits & 4 != 0;
                     before.gated = bits & 16 != 0;
+                    before.guard = [None, Some(Hold::Waiting), Some(Hold::All), None][bits >> 5];
+                    if bits >> 5 == 3 {
+                        let (exit, at, wall) = (Exit::Code(1), Mono(0), NOW.wall);
+                        before.last_end = Some(End { exit, at, wall });
+                        before.guard = Some(Hold::Waiting);
+                    }
                     let mut after = before.clone();
                     let mut effects = Vec::new();
                     after.step(NOW, input, &mut effects);

@@ -20,6 +20,7 @@ mod oracle;
 mod questions;
 mod ready;
 mod stateful_order;
+mod storm_guard;
 mod surge;
 mod tally;
 mod unfit;
@@ -139,6 +140,7 @@ impl Default for Observer {
                 Box::<ready::Ready>::default(),
                 Box::<unfit::Unfit>::default(),
                 Box::<hooks::Hooks>::default(),
+                Box::<storm_guard::Guarded>::default(),
             ],
         }
     }

@@ -9,6 +9,7 @@ use super::process::{Behaviours, ends_a_program};
 use super::script::{Deed, Script};
 use crate::core::action::{Action, Spawn, Step};
 use crate::core::event::{Event, Exit, Found, UnitsRead};
+use crate::core::guard::StormGuard;
 use crate::core::id::{InstanceId, UnitName};
 use crate::core::report::Report;
 use crate::core::request::Request;
@@ -331,6 +332,7 @@ impl<'a> Play<'a> {
             node: UnitName::new(nodes::MACHINE).unwrap_or_else(|_| unreachable!("a label")),
             node_labels,
             zones: Arc::clone(&self.setting.zones),
+            storm_guard: StormGuard::default(),
         }
     }
 

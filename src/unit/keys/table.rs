@@ -180,6 +180,8 @@ const RESTART: &[Key] = &[
     key("backoff", SERVICES, Shape::Table(BACKOFF), "How long to wait before the next start"),
     key("backoff", JOBS, Shape::Table(BACKOFF), "How long to wait before the next try"),
     key("limit", ALL, Shape::Table(RESTART_LIMIT), "When to give up"),
+    key("vital", ALL, Shape::Bool, "The storm guard lets it start again before others")
+        .or_bool(false),
 ];
 
 // A first delay of zero stays zero: whoever writes it wants every restart at once.

@@ -150,6 +150,7 @@ pub(super) fn restart(view: &View<'_>, report: &mut Report) -> RestartSpec {
             reset_after: steps.millis("reset_after").unwrap_or_default(),
         },
         limit: limit.map(|(count, within)| RestartLimit { count, within }),
+        vital: view.flag("vital"),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn template() -> Arc<InstanceTemplate> {
         max: Millis::from_secs(600),
         reset_after: Millis::from_secs(600),
     };
-    let restart = RestartSpec { policy: RestartPolicy::Never, backoff, limit: None };
+    let restart = RestartSpec { policy: RestartPolicy::Never, backoff, limit: None, vital: false };
     Arc::new(InstanceTemplate::bare(vec!["true".into()], restart))
 }
 

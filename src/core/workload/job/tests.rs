@@ -15,7 +15,7 @@ pub(super) fn template(policy: RestartPolicy) -> Arc<InstanceTemplate> {
         max: Millis::from_secs(600),
         reset_after: Millis::from_secs(600),
     };
-    let restart = RestartSpec { policy, backoff, limit: None };
+    let restart = RestartSpec { policy, backoff, limit: None, vital: false };
     Arc::new(InstanceTemplate::bare(vec!["true".into()], restart))
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn template(text: &str) -> Arc<InstanceTemplate> {
         max: Millis::from_secs(300),
         reset_after: Millis::from_secs(600),
     };
-    let restart = RestartSpec { policy: RestartPolicy::Always, backoff, limit: None };
+    let restart = RestartSpec { policy: RestartPolicy::Always, backoff, limit: None, vital: false };
     let command = vec!["/bin/server".to_owned(), text.to_owned()];
     Arc::new(InstanceTemplate::bare(command, restart))
 }
