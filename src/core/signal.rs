@@ -43,6 +43,8 @@ pub const KILL: i32 = 9;
 
 /// glibc's first real-time signal for programs.
 const RT_MIN: i32 = 34;
+/// The last signal that there is.
+const LAST: i32 = 64;
 
 /// The name of a signal, such as `SIGTERM`; `None` for real-time and unknown numbers.
 pub fn name(number: i32) -> Option<&'static str> {
@@ -54,7 +56,7 @@ pub fn shown(number: i32) -> String {
     match name(number) {
         Some(name) => name.to_owned(),
         None if number == RT_MIN => "SIGRTMIN".to_owned(),
-        None if number > RT_MIN => format!("SIGRTMIN+{}", number - RT_MIN),
+        None if (RT_MIN..=LAST).contains(&number) => format!("SIGRTMIN+{}", number - RT_MIN),
         None => format!("SIG{number}"),
     }
 }
@@ -64,12 +66,12 @@ pub fn shown(number: i32) -> String {
 pub fn parse(text: &str) -> Option<i32> {
     let upper = text.trim().to_ascii_uppercase();
     if let Ok(number) = upper.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
+        return (1..=LAST).contains(&number).then_some(number);
     }
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
     if let Some(rest) = bare.strip_prefix("RTMIN") {
         let more = if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse::<i32>().ok()? };
-        return (0..=30).contains(&more).then(|| RT_MIN + more);
+        return (0..=LAST - RT_MIN).contains(&more).then(|| RT_MIN + more);
     }
     TABLE.iter().find(|(name, _)| name.get(3..) == Some(bare)).map(|(_, n)| *n)
 }
