@@ -5,7 +5,6 @@
 //! unit over the end of the daemon. Must not decide about instances.
 
 use super::depends::Offers;
-use super::event::UnitsRead;
 use super::id::{Kind, UnitKey};
 use super::spec::{InstanceTemplate, UnitSpec, WorkloadSpec};
 use super::time::{Mono, Wall};
@@ -367,9 +366,4 @@ fn in_force(file: &Arc<UnitSpec>, overrides: &Overrides) -> Arc<UnitSpec> {
         Arc::make_mut(&mut spec.template).restarted_at = Some(at);
     }
     Arc::new(spec)
-}
-
-/// Whether a read of the unit files knows this unit, valid or not.
-pub fn is_in_files(read: &UnitsRead, key: &UnitKey) -> bool {
-    read.invalid.contains_key(key) || read.valid.iter().any(|spec| spec.key == *key)
 }
