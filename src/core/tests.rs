@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 mod ports;
 mod probed;
 mod rollout;
+mod views;
 mod whole;
 
 struct Utc;
