@@ -255,7 +255,7 @@ impl Core {
             let starting = matches!(instance.state, State::Starting { .. });
             match pid {
                 Some(pid) => {
-                    adopted += 1;
+                    adopted += usize::from(instance.has_process());
                     self.adopt(now, slot, pid);
                 }
                 None if !instance.has_process() || refused.contains(&instance.id()) => {}

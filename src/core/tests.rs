@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 mod ports;
 mod probed;
+mod records;
 mod rollout;
 mod views;
 mod whole;
