@@ -19,6 +19,8 @@ use super::view::{ChangeKind, InstanceState};
 use super::*;
 use std::collections::BTreeMap;
 
+mod applied;
+mod asked;
 mod ports;
 mod probed;
 mod records;
