@@ -314,3 +314,187 @@ fn a_circle_is_told_once_round() {
          for this one"
     );
 }
+
+fn database(strategy: StatefulStrategy, replicas: u32) -> UnitSpec {
+    let spec = StatefulSetSpec {
+        replicas,
+        min_ready: Millis::ZERO,
+        revision_history_limit: 10,
+        management_policy: ManagementPolicy::Parallel,
+        strategy,
+        start_ordinal: 0,
+        data_dir: None,
+        when_deleted: Retention::Retain,
+        when_scaled: Retention::Retain,
+        paused: false,
+    };
+    unit(key(Kind::StatefulSet, "db"), RestartPolicy::Always, WorkloadSpec::StatefulSet(spec))
+}
+
+fn agent(strategy: DaemonStrategy) -> UnitSpec {
+    let spec = DaemonSetSpec {
+        nodes: Nodes::Cpus,
+        min_ready: Millis::ZERO,
+        revision_history_limit: 10,
+        strategy,
+        paused: false,
+    };
+    unit(key(Kind::DaemonSet, "db"), RestartPolicy::Always, WorkloadSpec::DaemonSet(spec))
+}
+
+/// (rule, what is depended on, its nodes, how many of its instances are down, whether it is
+/// available)
+#[test]
+fn as_many_as_a_roll_out_leaves_are_enough() {
+    let ordered =
+        |max_unavailable| StatefulStrategy::RollingUpdate { partition: 0, max_unavailable };
+    let rolling = |max_unavailable| DaemonStrategy::RollingUpdate {
+        max_surge: Amount::Count(0),
+        max_unavailable,
+    };
+    let count = Amount::Count;
+    #[rustfmt::skip]
+    let rows: Vec<(Rule, UnitSpec, Option<usize>, usize, bool)> = vec![
+        (by("wsup", "statefulset: all are there"), database(ordered(count(1)), 3), None, 0, true),
+        (by("wsup", "statefulset: as many are missing as may be"), database(ordered(count(1)), 3), None, 1, true),
+        (by("wsup", "statefulset: more are missing"), database(ordered(count(1)), 3), None, 2, false),
+        (by("wsup", "statefulset: two may be missing"), database(ordered(count(2)), 3), None, 2, true),
+        (by("wsup", "statefulset: a share is rounded down"), database(ordered(Amount::Percent(50)), 3), None, 2, false),
+        (by("wsup", "statefulset: but one may always be missing"), database(ordered(Amount::Percent(1)), 3), None, 1, true),
+        (by("wsup", "statefulset: one is needed in any case"), database(ordered(count(3)), 3), None, 3, false),
+        (by("wsup", "statefulset: the only one is needed"), database(ordered(count(1)), 1), None, 1, false),
+        (by("wsup", "statefulset: on_delete, all are needed"), database(StatefulStrategy::OnDelete, 3), None, 1, false),
+        (by("wsup", "statefulset: on_delete, all are there"), database(StatefulStrategy::OnDelete, 3), None, 0, true),
+        (by("wsup", "statefulset: of none nothing is there"), database(ordered(count(1)), 0), None, 0, false),
+        (by("wsup", "daemonset: nodes that nobody knows yet"), agent(rolling(count(1))), None, 0, false),
+        (by("wsup", "daemonset: no node"), agent(rolling(count(1))), Some(0), 0, false),
+        (by("wsup", "daemonset: all are there"), agent(rolling(count(1))), Some(3), 0, true),
+        (by("wsup", "daemonset: as many are missing as may be"), agent(rolling(count(1))), Some(3), 1, true),
+        (by("wsup", "daemonset: more are missing"), agent(rolling(count(1))), Some(3), 2, false),
+        (by("wsup", "daemonset: a share is rounded up"), agent(rolling(Amount::Percent(34))), Some(3), 2, true),
+        (by("wsup", "daemonset: the only one is needed"), agent(rolling(count(1))), Some(1), 1, false),
+        (by("wsup", "daemonset: on_delete, all are needed"), agent(DaemonStrategy::OnDelete), Some(2), 1, false),
+    ];
+    for (rule, spec, nodes, down, available) in rows {
+        let mut bench = Bench::new();
+        let on = spec.key.clone();
+        bench.apply(vec![spec.clone()]);
+        if let Some(nodes) = nodes {
+            let nodes = (0..nodes).map(|n| (format!("cpu{n}"), None)).collect();
+            bench.event(Event::NodesChanged { unit: on.clone(), nodes });
+        }
+        // The first restart is at once.
+        for name in bench.names_of(&on).into_iter().take(down) {
+            bench.end(&name, Exit::Code(1));
+            bench.end(&name, Exit::Code(1));
+        }
+        let waits = after(deployment("api", 1), &[("db", Available)]);
+        bench.apply(vec![spec.clone(), waits]);
+        assert_eq!(runs(&bench, &api()), usize::from(available), "{rule}");
+        let started = after(deployment("web", 1), &[("db", Started)]);
+        bench.apply(vec![spec, started]);
+        let any = nodes.unwrap_or(bench.names_of(&on).len()) > 0;
+        let known = on.kind != Kind::DaemonSet || nodes.is_some();
+        let web = runs(&bench, &key(Kind::Deployment, "web"));
+        assert_eq!(web, usize::from(any && known), "{rule}: each was started once");
+    }
+}
+
+/// (rule, what is done to it, its state as it is told to those that wait). `ONE` is its instance.
+#[test]
+fn why_something_is_not_there() {
+    type Act = fn(&mut Bench);
+    fn one(bench: &Bench) -> String {
+        bench.core.instances().into_iter().find(|view| view.unit.name == name("db")).unwrap().name
+    }
+    fn crash(bench: &mut Bench, times: u32) {
+        for _ in 0..times {
+            let name = one(bench);
+            bench.end(&name, Exit::Code(4));
+        }
+    }
+    let never_ready = || {
+        let mut spec = deployment("db", 1);
+        Arc::make_mut(&mut spec.template).readiness = Some(Box::new(ProbeSpec {
+            handler: ProbeHandler::Notify,
+            initial_delay: Millis::ZERO,
+            period: Millis::from_secs(10),
+            timeout: Millis::from_secs(1),
+            success_threshold: 1,
+            failure_threshold: 3,
+        }));
+        spec
+    };
+    let failing = || {
+        let mut spec = job("db");
+        if let WorkloadSpec::Job(job) = &mut spec.workload {
+            job.backoff_limit = 0;
+        }
+        spec
+    };
+    let suspended = || {
+        let mut spec = job("db");
+        if let WorkloadSpec::Job(job) = &mut spec.workload {
+            job.suspend = true;
+        }
+        spec
+    };
+    let nothing: Act = |_| {};
+    let stop: Act = |bench| {
+        let target = Target::Unit(key(Kind::Deployment, "db"));
+        bench.ask(Request::Stop(target)).unwrap();
+    };
+    let refuse: Act = |bench| {
+        crash(bench, 2);
+        bench.at += 1;
+        bench.core.handle(now(bench.at), Event::Tick);
+        bench.core.settle(now(bench.at));
+        let starts: Vec<Action> = std::iter::from_fn(|| bench.core.poll_action()).collect();
+        for start in starts {
+            if let Action::Spawn(spawn) = start {
+                let message = "no such file".to_owned();
+                bench.event(Event::SpawnFailed { id: spawn.id, message });
+            }
+        }
+    };
+    const UNREADY: &str = "its readiness probe has not succeeded yet";
+    #[rustfmt::skip]
+    let rows: Vec<(Rule, UnitSpec, Act, String)> = vec![
+        (by("wsup", "it was stopped"), deployment("db", 1), stop, "it is stopped".into()),
+        (by("wsup", "none is wanted"), deployment("db", 0), nothing, "no instance of it is wanted".into()),
+        (by("wsup", "it waits for nodes"), agent(DaemonStrategy::OnDelete), nothing, "it has not begun".into()),
+        (by("wsup", "it is suspended"), suspended(), nothing, "it has not begun".into()),
+        (by("wsup", "it is not ready"), never_ready(), nothing, format!("ONE is in Running (not ready: {UNREADY})")),
+        (by("wsup", "it was restarted: its end is no cause any more"), never_ready(), |b| crash(b, 1), format!("ONE is in Running (not ready: {UNREADY})")),
+        (by("wsup", "it crashes"), deployment("db", 1), |b| crash(b, 2), "ONE is in Backoff (ended with exit code 4): it ended with exit code 4".into()),
+        (by("wsup", "it cannot be started"), deployment("db", 1), refuse, "ONE is in Backoff (no such file): no such file".into()),
+        (by("wsup", "a job runs"), job("db"), nothing, "ONE is in Ready".into()),
+        (by("wsup", "a job failed"), failing(), |b| crash(b, 1), "it failed".into()),
+    ];
+    for (rule, spec, act, state) in rows {
+        let mut bench = Bench::new();
+        let on = spec.key.clone();
+        bench.apply(vec![spec.clone()]);
+        act(&mut bench);
+        let state = match state.strip_prefix("ONE") {
+            Some(rest) => format!("{}{rest}", one(&bench)),
+            None => state,
+        };
+        bench.apply(vec![spec, after(deployment("api", 1), &[("db", Available)])]);
+        let end = if on.kind == Kind::Job { "complete" } else { "be available" };
+        assert_eq!(reason(&bench, &api()), format!("waits for {on} to {end}: {state}"), "{rule}");
+    }
+}
+
+/// Of many things that are not there the first three are named.
+#[test]
+fn not_all_causes_are_told() {
+    const FIRST: &str = "waits for `a`: there is no such unit; and for `b`: there is no such unit; \
+                         and for `c`: there is no such unit";
+    let all = ["a", "b", "c", "d", "e"].map(|on| (on, Started));
+    for (n, more) in [(3, ""), (4, "; and for 1 more"), (5, "; and for 2 more")] {
+        let mut bench = Bench::new();
+        bench.apply(vec![after(deployment("api", 1), &all[..n])]);
+        assert_eq!(reason(&bench, &api()), format!("{FIRST}{more}"));
+    }
+}

@@ -247,3 +247,64 @@ fn a_record_is_what_would_be_written_of_the_whole() {
     bench.reborn(true);
     write(&mut bench);
 }
+
+/// (source, how many of them are kept, how they end, whether there is another job of the cronjob's very
+/// name, how many are left as soon as the last has ended)
+#[test]
+fn histories_are_cut_when_a_job_ends() {
+    let rows: [(Rule, u32, Exit, bool, usize); 5] = [
+        (
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "complete ones"),
+            1,
+            Exit::Code(0),
+            false,
+            1,
+        ),
+        (
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "failed ones"),
+            1,
+            Exit::Code(1),
+            false,
+            1,
+        ),
+        (
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "none is kept"),
+            0,
+            Exit::Code(0),
+            false,
+            0,
+        ),
+        (
+            by("cronjob_controllerv2.go cleanupFinishedJobs", "as many as there are"),
+            3,
+            Exit::Code(0),
+            false,
+            3,
+        ),
+        (by("wsup", "a job of its very name is another's"), 1, Exit::Code(0), true, 1),
+    ];
+    for (source, limit, exit, namesake, left) in rows {
+        let tick = key(Kind::CronJob, "tick");
+        let mut spec = cronjob("tick", "0 0 1 1 *");
+        if let WorkloadSpec::CronJob(cron) = &mut spec.workload {
+            (cron.successful_history_limit, cron.failed_history_limit) = (limit, limit);
+            cron.job.backoff_limit = 0;
+        }
+        let mut units = vec![spec];
+        units.extend(namesake.then(|| job("tick")));
+        let mut bench = Bench::new();
+        bench.apply(units);
+        for name in ["tick-1", "tick-2", "by-hand"] {
+            bench.ask(Request::Trigger(tick.clone(), Some(name.to_owned()))).unwrap();
+        }
+        assert_eq!(bench.core.unit(&tick).unwrap().counts.current, 3, "{source}");
+        for run in bench.core.instances_of(&tick) {
+            bench.end(&run.name, exit);
+        }
+        let units = bench.core.units();
+        let jobs = units.iter().filter(|unit| unit.owner.as_ref() == Some(&tick));
+        assert_eq!(jobs.count(), left, "{source}");
+        assert_eq!(bench.core.unit(&tick).unwrap().counts.current, 0, "{source}");
+        assert_eq!(bench.core.unit(&key(Kind::Job, "tick")).is_some(), namesake, "{source}");
+    }
+}

@@ -1,7 +1,10 @@
 //! What plain values say: exits, signals, spans and instants, kinds and names.
 
 use super::*;
+use crate::core::action::Hook;
 use crate::core::id::{NAME_MAX, NameError};
+use crate::core::instance::probe;
+use crate::core::spec::{Lifecycle, Reload};
 use crate::core::table::{Rule, by};
 use crate::core::time::Wall;
 
@@ -219,6 +222,89 @@ fn amounts_are_rounded_both_ways() {
         (Amount::Percent(1), false),
     ] {
         assert_eq!(amount.is_zero(), zero, "{amount:?}");
+    }
+}
+
+/// Which words are run for a hook or a probe: only those of one that is a command.
+#[test]
+fn hooks_and_probes_have_their_own_commands() {
+    let words = |text: &str| vec![text.to_owned(), "now".to_owned()];
+    let lifecycle = Lifecycle {
+        post_start: Some(words("after")),
+        pre_stop: Some(words("before")),
+        reload: Some(Reload::Command(words("again"))),
+    };
+    for (hook, want) in
+        [(Hook::PostStart, "after"), (Hook::PreStop, "before"), (Hook::Reload, "again")]
+    {
+        assert_eq!(hook.command(&lifecycle), words(want));
+        assert!(hook.command(&Lifecycle::default()).is_empty());
+    }
+    let by_signal = Lifecycle { reload: Some(Reload::Signal(1)), ..Lifecycle::default() };
+    assert!(Hook::Reload.command(&by_signal).is_empty());
+
+    let handlers = [
+        (ProbeHandler::Exec(words("ask")), words("ask"), false),
+        (ProbeHandler::Http("http://127.0.0.1/".to_owned()), Vec::new(), false),
+        (ProbeHandler::Tcp("127.0.0.1:1".to_owned()), Vec::new(), false),
+        (ProbeHandler::Notify, Vec::new(), true),
+    ];
+    for kind in [probe::Kind::Startup, probe::Kind::Readiness, probe::Kind::Liveness] {
+        for (handler, want, pushed) in &handlers {
+            let mut template = template(RestartPolicy::Always);
+            assert!(kind.command(&template).is_empty() && kind.spec(&template).is_none());
+            let spec = ProbeSpec {
+                handler: handler.clone(),
+                initial_delay: Millis::ZERO,
+                period: Millis::from_secs(10),
+                timeout: Millis::from_secs(1),
+                success_threshold: 1,
+                failure_threshold: 3,
+            };
+            *match kind {
+                probe::Kind::Startup => &mut template.startup,
+                probe::Kind::Readiness => &mut template.readiness,
+                probe::Kind::Liveness => &mut template.liveness,
+            } = Some(Box::new(spec));
+            assert_eq!(kind.command(&template), want, "{kind:?} {handler:?}");
+            assert_eq!(handler.is_pushed(), *pushed, "{handler:?}");
+        }
+    }
+    let names = [probe::Kind::Startup, probe::Kind::Readiness, probe::Kind::Liveness];
+    assert_eq!(names.map(probe::Kind::as_str), ["startup", "readiness", "liveness"]);
+}
+
+/// Which of its probes a program answers by `READY=1`.
+#[test]
+fn ready_answers_the_probes_that_are_told_by_it() {
+    let mut core = Core::new(Bench::config(7));
+    let probe = |handler| {
+        Some(Box::new(ProbeSpec {
+            handler,
+            initial_delay: Millis::ZERO,
+            period: Millis::from_secs(10),
+            timeout: Millis::from_secs(1),
+            success_threshold: 1,
+            failure_threshold: 3,
+        }))
+    };
+    let tcp = || probe(ProbeHandler::Tcp("127.0.0.1:1".to_owned()));
+    let rows = [
+        (None, None, vec![]),
+        (tcp(), tcp(), vec![]),
+        (probe(ProbeHandler::Notify), tcp(), vec![probe::Kind::Startup]),
+        (None, probe(ProbeHandler::Notify), vec![probe::Kind::Readiness]),
+    ];
+    for (at, (startup, readiness, want)) in rows.into_iter().enumerate() {
+        let mut spec = deployment(&format!("x{at}"), 1);
+        let template = Arc::make_mut(&mut spec.template);
+        (template.startup, template.readiness) = (startup, readiness);
+        core.handle(now(0), Event::Units(UnitsRead { valid: vec![spec], ..Default::default() }));
+        core.settle(now(0));
+        let id = core.instances.values().last().unwrap().id();
+        assert_eq!(core.ready_probes(id), want, "{at}");
+        let later = InstanceId { generation: id.generation + 1, ..id };
+        assert!(core.ready_probes(later).is_empty(), "of another start");
     }
 }
 
