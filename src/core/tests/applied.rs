@@ -265,3 +265,30 @@ fn live_changes_end_with_their_own_field() {
         assert_eq!(fields(&left), want, "{rule}");
     }
 }
+
+/// (rule, what the unit asks for, the node's labels, whether it runs)
+#[test]
+fn a_unit_runs_where_its_labels_are() {
+    let labels = |text: &str| -> BTreeMap<String, String> {
+        let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    #[rustfmt::skip]
+    let rows = [
+        (by("wsup", "nothing is asked for"), "", "", true),
+        (by("wsup", "the node has more"), "", "disk=ssd", true),
+        (by("wsup", "the node has it"), "disk=ssd", "disk=ssd cpu=arm", true),
+        (by("wsup", "the node has it not"), "disk=ssd", "cpu=arm", false),
+        (by("wsup", "the node has another"), "disk=ssd", "disk=hdd", false),
+        (by("wsup", "all of them are needed"), "disk=ssd cpu=arm", "disk=ssd", false),
+    ];
+    for (rule, selector, node, runs) in rows {
+        let config = Config { node_labels: labels(node), ..Bench::config(7) };
+        let mut core = Core::new(config);
+        let spec = UnitSpec { node_selector: labels(selector), ..deployment("api", 1) };
+        asked(&mut core, Event::Units(UnitsRead { valid: vec![spec], ..UnitsRead::default() }));
+        assert_eq!(core.instances().len(), usize::from(runs), "{rule}");
+        let view = core.unit(&key(Kind::Deployment, "api")).unwrap();
+        assert_eq!(view.not_selected, !runs, "{rule}");
+    }
+}

@@ -183,6 +183,20 @@ fn a_name_is_a_label() {
     assert_eq!(id.to_string(), "3.5#2");
 }
 
+/// The numbers that the authors of splitmix64 publish for this seed.
+#[test]
+fn names_are_drawn_by_splitmix64() {
+    let mut core = Core::new(Bench::config(1_234_567));
+    let want = [
+        6_457_827_717_110_365_317,
+        3_203_168_211_198_807_973,
+        9_817_491_932_198_370_423,
+        4_593_380_528_125_082_431,
+        16_408_922_859_458_223_821,
+    ];
+    assert_eq!(std::array::from_fn(|_| core.draw()), want);
+}
+
 /// Digits of base 27, the lowest first.
 #[test]
 fn generated_names_are_made_of_numbers() {

@@ -170,3 +170,136 @@ fn a_start_that_was_never_asked_for_is_begun_again() {
     assert_eq!(spawns.len(), 1);
     assert_eq!(spawns[0].generation, 2, "an answer to the first start would be stale");
 }
+
+/// What goes is told of, and whoever keeps something of it hears that it may go.
+#[test]
+fn what_goes_says_so() {
+    let told = |actions: Vec<Action>| -> Vec<String> {
+        let word = |action: Action| match action {
+            Action::InstanceGone { unit, .. } => Some(format!("instance of {unit}")),
+            Action::UnitGone { unit } => Some(format!("unit {unit}")),
+            Action::Report(report)
+                if [Reason::UnitRemoved, Reason::JobDeleted, Reason::InstanceDeleted]
+                    .contains(&report.reason) =>
+            {
+                Some(format!("{}: {}", report.reason.as_str(), report.message))
+            }
+            Action::Drop { key, durable } if !key.starts_with("instance/") => {
+                Some(format!("{key} {durable}"))
+            }
+            _ => None,
+        };
+        actions.into_iter().filter_map(word).collect()
+    };
+    let mut core = Core::new(Bench::config(7));
+    let read = |valid| Event::Units(UnitsRead { valid, ..UnitsRead::default() });
+    asked(&mut core, read(vec![cronjob("tick", "0 0 1 1 *"), deployment("api", 1)]));
+    let trigger = Request::Trigger(key(Kind::CronJob, "tick"), Some("now".to_owned()));
+    asked(&mut core, Event::Request(trigger));
+    let mut living: Vec<InstanceId> = core.instances.values().map(|one| one.id()).collect();
+    for id in &living {
+        asked(&mut core, Event::Spawned { id: *id, pid: 1 });
+    }
+    asked(&mut core, read(Vec::new()));
+    let end = |id| Event::Exited { id, exit: Exit::Code(0), at: now(0).mono };
+    let of_job = living.pop().unwrap();
+    assert_eq!(
+        told(asked(&mut core, end(of_job))),
+        [
+            "InstanceDeleted: gone",
+            "instance of job/now",
+            "unit/job/now true",
+            "JobDeleted: removed",
+            "unit job/now",
+            "unit/cronjob/tick true",
+            "UnitRemoved: removed",
+            "unit cronjob/tick",
+        ]
+    );
+    assert_eq!(
+        told(asked(&mut core, end(living[0]))),
+        [
+            "InstanceDeleted: gone",
+            "instance of deployment/api",
+            "unit/deployment/api true",
+            "status/deployment/api false",
+            "UnitRemoved: removed",
+            "unit deployment/api",
+        ]
+    );
+    assert!(core.timers.next().is_none() && core.names.is_empty());
+}
+
+/// A step of the wall clock makes slots due without a deadline that has come.
+#[test]
+fn a_step_of_the_clock_is_looked_at_at_once() {
+    let mut core = Core::new(Bench::config(7));
+    let valid = vec![cronjob("tick", "0 * * * *")];
+    asked(&mut core, Event::Units(UnitsRead { valid, ..UnitsRead::default() }));
+    assert_eq!(core.units().len(), 1);
+    let stepped = Now { wall: now(3_600).wall, ..now(1) };
+    core.handle(stepped, Event::ClockStepped);
+    core.settle(stepped);
+    assert_eq!(core.units().len(), 2, "its slot has come");
+}
+
+/// A directory is asked to be removed until somebody says that it is.
+#[test]
+fn data_is_removed_once() {
+    let db = |replicas| {
+        let spec = StatefulSetSpec {
+            replicas,
+            min_ready: Millis::ZERO,
+            revision_history_limit: 10,
+            management_policy: ManagementPolicy::Parallel,
+            strategy: StatefulStrategy::OnDelete,
+            start_ordinal: 0,
+            data_dir: Some("/data".to_owned()),
+            when_deleted: Retention::Retain,
+            when_scaled: Retention::Delete,
+            paused: false,
+        };
+        unit(key(Kind::StatefulSet, "db"), RestartPolicy::Always, WorkloadSpec::StatefulSet(spec))
+    };
+    for answered in [false, true] {
+        let mut bench = Bench::new();
+        bench.apply(vec![db(2)]);
+        let mut removed = Vec::new();
+        let mut turn = |bench: &mut Bench, event: Event| {
+            bench.core.handle(now(0), event);
+            loop {
+                bench.core.settle(now(0));
+                let mut events = Vec::new();
+                while let Some(action) = bench.core.poll_action() {
+                    if let Action::RemoveData { dir, .. } = &action {
+                        let base = dir.base.as_deref().unwrap_or_default();
+                        removed.push(format!("{base} {}", dir.instance));
+                    }
+                    bench.carry_out(action, &mut events);
+                }
+                if events.is_empty() {
+                    return;
+                }
+                for event in events {
+                    bench.core.handle(now(0), event);
+                }
+            }
+        };
+        let valid = vec![db(1)];
+        turn(&mut bench, Event::Units(UnitsRead { valid, ..UnitsRead::default() }));
+        if answered {
+            let unit = key(Kind::StatefulSet, "db");
+            turn(&mut bench, Event::DataRemoved { unit, instance: "db-1".to_owned() });
+        }
+        let found = Found {
+            records: bench.store.values().cloned().collect(),
+            living: bench.living.iter().map(|(&id, &pid)| Living { id, pid }).collect(),
+            ..Found::default()
+        };
+        bench.core = Core::new(Bench::config(8));
+        bench.core.restore(now(0), found);
+        turn(&mut bench, Event::Tick);
+        let times = if answered { 1 } else { 2 };
+        assert_eq!(removed, vec!["/data db-1"; times], "answered: {answered}");
+    }
+}

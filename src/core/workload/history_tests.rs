@@ -137,3 +137,20 @@ fn a_taken_hash_is_avoided() {
     let again = store(3, 3, &template("a"), NOW, &mut 0, &[]);
     assert_eq!(first.hash, again.hash, "stable");
 }
+
+/// FNV-1a of 32 bits over the template's text and the count of collisions, by long multiplication.
+#[test]
+fn names_of_templates_are_hashes() {
+    for text in ["a", "b"] {
+        for collision in [0, 1, 0x0102_0304] {
+            let template = template(text);
+            let mut bytes = format!("{:?}", *template).into_bytes();
+            bytes.extend(u32::to_le_bytes(collision));
+            let hash = bytes.iter().fold(2_166_136_261_u64, |hash, byte| {
+                (hash & !0xff | (hash & 0xff) ^ u64::from(*byte)) * 16_777_619 % (1 << 32)
+            });
+            let name = crate::core::id::safe_encode(hash);
+            assert_eq!(template_hash(&template, collision), name, "{text} {collision}");
+        }
+    }
+}

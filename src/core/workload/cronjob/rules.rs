@@ -729,3 +729,22 @@ fn jitter() {
         assert_eq!(fixed != delay(Millis(most), "report"), delays, "{source}: spread over names");
     }
 }
+
+/// FNV-1a of 64 bits with its published values for these texts, both halves folded into the lower one.
+#[test]
+fn the_delay_by_jitter_follows_from_the_name() {
+    for (name, hash) in [
+        ("", 0xcbf2_9ce4_4fd0_bfc1),
+        ("a", 0xaf63_dc4c_2962_30c0),
+        ("foobar", 0x8594_4171_72ad_2699),
+    ] {
+        let hash: u64 = hash;
+        assert_eq!(delay(Millis(u64::MAX - 1), name), Millis(hash % u64::MAX), "{name}");
+        assert_eq!(
+            delay(Millis(999), name),
+            Millis(hash % 1_000),
+            "{name}: up to the jitter itself"
+        );
+        assert_eq!(delay(Millis::ZERO, name), Millis::ZERO);
+    }
+}
