@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 mod applied;
 mod asked;
+mod broken;
 mod ports;
 mod probed;
 mod records;

@@ -181,6 +181,7 @@ fn requests_about_jobs_and_cronjobs() {
         let (migrate, backup) = (key(Kind::Job, "migrate"), key(Kind::CronJob, "backup"));
         let mut bench = Bench::new();
         bench.apply(vec![job("migrate"), cronjob("backup", "0 0 1 1 *")]);
+        let run = bench.names_of(&migrate);
         let mut answer = String::new();
         for ask in asks {
             answer = match bench.ask(ask(&migrate, &backup)) {
@@ -189,6 +190,9 @@ fn requests_about_jobs_and_cronjobs() {
             };
         }
         assert!(answer.contains(want), "{source}: {answer}");
+        if want.ends_with("restarted") {
+            assert_ne!(bench.names_of(&migrate), run, "{source}");
+        }
         bench.pass(1);
         assert_eq!(bench.living.len(), *living, "{source}");
     }
