@@ -515,3 +515,48 @@ fn the_ladder_asks_waits_kills_and_keeps_killing() {
     one.step(at, Input::Exited { exit: Exit::Signal(9), at: at.mono }, &mut effects);
     assert_eq!(effects.last(), Some(&Effect::Gone));
 }
+
+/// Whatever changes that a controller sees, it is told that something did, and sees it.
+#[test]
+fn a_controller_is_told_of_what_it_sees_and_of_nothing_else() {
+    let running = |ready_since| State::Running {
+        pid: 42,
+        since: NOW.mono,
+        since_wall: NOW.wall,
+        ready_since,
+        probes: None,
+    };
+    let new = || instance(RestartPolicy::Always, 0, running(None));
+    let end = |exit, at| Some(End { exit, at, wall: NOW.wall });
+    let (early, late) = (NOW.mono, NOW.plus(Millis(1)).mono);
+    let mut lives = vec![
+        Instance { state: State::Succeeded, ..new() },
+        Instance { state: running(Some(early)), ..new() },
+        Instance { state: running(Some(late)), ..new() },
+        Instance { leaving: true, ..new() },
+        Instance { restarts: 1, ..new() },
+        Instance { last_end: end(Exit::Code(0), early), ..new() },
+        Instance { last_end: end(Exit::Code(1), early), ..new() },
+        Instance { last_end: end(Exit::Code(1), late), ..new() },
+        Instance { last_failure: Some("no".to_owned()), ..new() },
+        Instance { last_failure: Some("none".to_owned()), ..new() },
+    ];
+    lives.push(new());
+    for (at, before) in lives.iter().enumerate() {
+        for (to, after) in lives.iter().enumerate() {
+            let mut seen = before.observed();
+            assert_eq!(after.show(&mut seen), at != to, "{at} {to}");
+            assert_eq!(seen, after.observed(), "{at} {to}");
+        }
+    }
+    // What is its own business only.
+    let others = [
+        Instance { generation: 9, ..new() },
+        Instance { held: true, ..new() },
+        Instance { says: Some("busy".to_owned()), ..new() },
+        Instance { gated: true, ..new() },
+    ];
+    for other in others {
+        assert!(!other.show(&mut new().observed()));
+    }
+}

@@ -270,6 +270,12 @@ fn mistakes_are_named_with_their_place() {
         (by("go/time.ParseDuration", "sign only"), "@every -", "not a duration", "-"),
         (by("go/time.ParseDuration", "two points"), "@every 1.2.3h", "not a duration", "1.2.3h"),
         (by("go/time.ParseDuration", "overflow"), "@every 9999999h", "292 years", "9999999h"),
+        (
+            by("go/time.ParseDuration", "a second more than the longest"),
+            "@every 9223372037s",
+            "292 years",
+            "9223372037s",
+        ),
     ];
     for (rule, text, message, part) in rows {
         let error = Schedule::parse(text).expect_err(text);
@@ -294,6 +300,8 @@ fn every_takes_go_durations() {
         (by("cron/constantdelay.go", "negative"), "@every -5m", 1),
         (by("go/time.ParseDuration", "plus"), "@every +5m", 300),
         (by("go/time.ParseDuration", "micro"), "@every 3000000us", 3),
+        (by("go/time.ParseDuration", "nano"), "@every 4000000000ns", 4),
+        (by("go/time.ParseDuration", "the longest"), "@every 9223372036s", 9_223_372_036),
         (by("wsup", "blanks around the duration"), "  @every   2s ", 2),
     ];
     for (rule, text, secs) in rows {
@@ -740,6 +748,33 @@ fn clock_changes() {
             "2026-10-25T01:10:00Z",
             &["2026-10-26T02:30:00+01:00"],
             &["2026-10-25T02:30:00+01:00"],
+        ),
+        (
+            by(
+                "k8s-semantics 14",
+                "the same west of Greenwich: what comes after it that day comes",
+            ),
+            "America/New_York",
+            "30 1,4 * * *",
+            "2026-11-01T06:10:00Z",
+            &["2026-11-01T04:30:00-05:00", "2026-11-02T01:30:00-05:00"],
+            &["2026-11-01T01:30:00-05:00", "2026-11-01T04:30:00-05:00"],
+        ),
+        (
+            by("k8s-semantics 14", "the same from within the first pass"),
+            "America/New_York",
+            "30 1,4 * * *",
+            "2026-11-01T05:10:00Z",
+            &["2026-11-01T01:30:00-04:00", "2026-11-01T04:30:00-05:00"],
+            &["2026-11-01T01:30:00-04:00", "2026-11-01T01:30:00-05:00"],
+        ),
+        (
+            by("k8s-semantics 14", "gap west of Greenwich"),
+            "America/New_York",
+            "30 2 * * *",
+            "2026-03-08T05:00:00Z",
+            &["2026-03-08T03:00:00-04:00", "2026-03-09T02:30:00-04:00"],
+            &["2026-03-09T02:30:00-04:00", "2026-03-10T02:30:00-04:00"],
         ),
     ];
     for (rule, name, text, from, once, kubernetes) in rows {
