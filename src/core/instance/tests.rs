@@ -485,6 +485,44 @@ fn past_its_limit_of_restarts_it_gives_up() {
     assert!(matches!(streak.judge(&spec, Exit::Code(1), later, later), Verdict::Again(_)));
 }
 
+/// A restart counts until the whole span is over, and more than are remembered are never allowed.
+#[test]
+fn restarts_are_counted_for_a_span() {
+    let within = Millis::from_secs(60);
+    let limited = |count| {
+        let limit = Some(RestartLimit { count, within });
+        RestartSpec { limit, ..restart_spec(RestartPolicy::Always) }
+    };
+    let gives_up = |spec: &RestartSpec, streak: &Streak, at: Mono| {
+        streak.clone().judge(spec, Exit::Code(1), at, at) == Verdict::GaveUp
+    };
+    let mut streak = Streak::default();
+    let spec = limited(2);
+    for after in [0, 10] {
+        streak.restarted(&spec, NOW.mono.plus(Millis::from_secs(after)));
+    }
+    for (after, up) in [(59_999, true), (60_000, false), (69_999, false)] {
+        assert_eq!(gives_up(&spec, &streak, NOW.mono.plus(Millis(after))), up, "{after}");
+    }
+    // (the limit, restarts so far, whether that is too often)
+    for (count, restarts, up) in
+        [(999, 998, false), (999, 999, true), (u32::MAX, 999, false), (u32::MAX, 1_000, true)]
+    {
+        let (spec, mut streak) = (limited(count), Streak::default());
+        (0..restarts).for_each(|_| streak.restarted(&spec, NOW.mono));
+        assert_eq!(gives_up(&spec, &streak, NOW.mono), up, "{restarts} of {count}");
+    }
+    // The oldest is forgotten, not the youngest.
+    let (spec, mut streak) = (limited(1_000), Streak::default());
+    (0..=1_000).for_each(|n| streak.restarted(&spec, NOW.mono.plus(Millis(n))));
+    assert!(gives_up(&spec, &streak, NOW.mono.plus(within)), "all thousand of the last are left");
+    assert!(!gives_up(&spec, &streak, NOW.mono.plus(within).plus(Millis(1))));
+    // Without a limit nothing is remembered.
+    let (spec, mut free) = (restart_spec(RestartPolicy::Always), Streak::default());
+    free.restarted(&spec, NOW.mono);
+    assert!(!gives_up(&limited(1), &free, NOW.mono));
+}
+
 /// Section 10: the stop signal, the grace period, SIGKILL, and SIGKILL again ever more rarely.
 #[test]
 fn the_ladder_asks_waits_kills_and_keeps_killing() {

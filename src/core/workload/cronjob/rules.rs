@@ -309,6 +309,18 @@ fn which_slots_are_started() {
             "pass600 back400 pass670",
             "10:05 10:10 10:15 jobs=3",
         ),
+        (
+            by("wsup", "nor one that is put back by three hours"),
+            FIVE,
+            "pass600 back10800 pass600",
+            "10:05 10:10 jobs=2",
+        ),
+        (
+            by("wsup", "by more it was wrong before, and the schedule begins anew"),
+            FIVE,
+            "pass600 back10831 pass300",
+            "10:05 10:10 07:10 jobs=3",
+        ),
     ]);
 }
 
