@@ -627,33 +627,33 @@ fn counting() {
     let from_five = StatefulSetSpec { start_ordinal: 5, ..spec(2) };
     let on_delete = || with(spec(2), StatefulStrategy::OnDelete);
     // (rule, spec, template, what is there, (desired, current, ready, updated, available), whether
-    // it is rolled out, the current revision after)
+    // it is rolled out, the current revision after, the one that has shown that it works)
     type Seen = (u32, u32, u32, u32, u32);
-    type Row<'a> = (Rule, StatefulSetSpec, &'a str, Vec<Observed>, Seen, bool, SetId);
+    type Row<'a> = (Rule, StatefulSetSpec, &'a str, Vec<Observed>, Seen, bool, SetId, SetId);
     #[rustfmt::skip]
     let rows: Vec<Row<'_>> = vec![
-        (by("stateful_set_utils.go completeRollingUpdate", "all are new and ready"), spec(2), "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, NEW),
-        (by("stateful_set_utils.go completeRollingUpdate", "not while an old one is there"), spec(2), "v2", vec![old(0), new(1)], (2, 2, 2, 1, 2), false, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "not while one is not ready"), spec(2), "v2", vec![new(0), new(1).unready()], (2, 2, 1, 2, 1), false, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "ready is enough, min_ready need not be over"), slow, "v2", vec![new(0), new(1)], (2, 2, 2, 2, 0), false, NEW),
-        (by("stateful_set_utils.go completeRollingUpdate", "not while one is missing"), spec(2), "v2", vec![new(0)], (2, 1, 1, 1, 1), false, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "not while one is too many"), spec(2), "v2", vec![new(0), new(1), new(2)], (2, 3, 3, 3, 3), false, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "nor while that one is going"), spec(2), "v2", vec![new(0), new(1), new(2).going()], (2, 2, 2, 2, 2), false, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "nothing is wanted"), spec(0), "v2", vec![], (0, 0, 0, 0, 0), true, NEW),
-        (by("stateful_set_utils.go completeRollingUpdate", "never with a partition, though its part is rolled out"), with(spec(2), rolling(1, 1)), "v2", vec![old(0), new(1)], (2, 2, 2, 1, 2), true, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "a partition that keeps nothing back any more"), with(spec(2), rolling(1, 1)), "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, NEW),
-        (by("stateful_set_utils.go completeRollingUpdate", "a partition beyond all"), with(spec(2), rolling(9, 1)), "v2", vec![old(0), old(1)], (2, 2, 2, 0, 2), true, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "a partition, its part not yet new"), with(spec(2), rolling(1, 1)), "v2", vec![old(0), old(1)], (2, 2, 2, 0, 2), false, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "a partition counts from the first ordinal"), with(from_five.clone(), rolling(1, 1)), "v2", vec![old(5), new(6)], (2, 2, 2, 1, 2), true, OLD),
-        (by("stateful_set_utils.go completeRollingUpdate", "of other ordinals than 0"), from_five, "v2", vec![new(5), new(6)], (2, 2, 2, 2, 2), true, NEW),
-        (by("stateful_set_utils.go completeRollingUpdate", "OnDelete leaves the current one as it is"), on_delete(), "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, OLD),
-        (by("stateful_set_control.go computeReplicaStatus", "OnDelete, an old one"), on_delete(), "v2", vec![old(0), new(1)], (2, 2, 2, 1, 2), false, OLD),
-        (by("stateful_set_control.go computeReplicaStatus", "one that ended is neither ready nor there"), spec(2), "v2", vec![new(0), new(1).phase(Phase::Failed)], (2, 1, 1, 1, 1), false, OLD),
-        (by("wsup", "one that gave up is there"), spec(2), "v2", vec![new(0), new(1).phase(Phase::GaveUp)], (2, 2, 1, 2, 1), false, OLD),
-        (by("wsup", "paused with another template: none is of that, and nothing is rolled out"), paused.clone(), "v3", vec![new(0), new(1)], (2, 2, 2, 0, 2), false, NEW),
-        (by("wsup", "paused with the same template: done as before"), paused, "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, NEW),
+        (by("stateful_set_utils.go completeRollingUpdate", "all are new and ready"), spec(2), "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, NEW, NEW),
+        (by("stateful_set_utils.go completeRollingUpdate", "not while an old one is there"), spec(2), "v2", vec![old(0), new(1)], (2, 2, 2, 1, 2), false, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "not while one is not ready"), spec(2), "v2", vec![new(0), new(1).unready()], (2, 2, 1, 2, 1), false, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "ready is enough, min_ready need not be over"), slow, "v2", vec![new(0), new(1)], (2, 2, 2, 2, 0), false, NEW, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "not while one is missing"), spec(2), "v2", vec![new(0)], (2, 1, 1, 1, 1), false, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "not while one is too many"), spec(2), "v2", vec![new(0), new(1), new(2)], (2, 3, 3, 3, 3), false, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "nor while that one is going"), spec(2), "v2", vec![new(0), new(1), new(2).going()], (2, 2, 2, 2, 2), false, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "nothing is wanted"), spec(0), "v2", vec![], (0, 0, 0, 0, 0), true, NEW, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "never with a partition, though its part is rolled out"), with(spec(2), rolling(1, 1)), "v2", vec![old(0), new(1)], (2, 2, 2, 1, 2), true, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "a partition that keeps nothing back any more"), with(spec(2), rolling(1, 1)), "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, NEW, NEW),
+        (by("stateful_set_utils.go completeRollingUpdate", "a partition beyond all"), with(spec(2), rolling(9, 1)), "v2", vec![old(0), old(1)], (2, 2, 2, 0, 2), true, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "a partition, its part not yet new"), with(spec(2), rolling(1, 1)), "v2", vec![old(0), old(1)], (2, 2, 2, 0, 2), false, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "a partition counts from the first ordinal"), with(from_five.clone(), rolling(1, 1)), "v2", vec![old(5), new(6)], (2, 2, 2, 1, 2), true, OLD, OLD),
+        (by("stateful_set_utils.go completeRollingUpdate", "of other ordinals than 0"), from_five, "v2", vec![new(5), new(6)], (2, 2, 2, 2, 2), true, NEW, NEW),
+        (by("stateful_set_utils.go completeRollingUpdate", "OnDelete leaves the current one as it is"), on_delete(), "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, OLD, NEW),
+        (by("stateful_set_control.go computeReplicaStatus", "OnDelete, an old one"), on_delete(), "v2", vec![old(0), new(1)], (2, 2, 2, 1, 2), false, OLD, OLD),
+        (by("stateful_set_control.go computeReplicaStatus", "one that ended is neither ready nor there"), spec(2), "v2", vec![new(0), new(1).phase(Phase::Failed)], (2, 1, 1, 1, 1), false, OLD, OLD),
+        (by("wsup", "one that gave up is there"), spec(2), "v2", vec![new(0), new(1).phase(Phase::GaveUp)], (2, 2, 1, 2, 1), false, OLD, OLD),
+        (by("wsup", "paused with another template: none is of that, and nothing is rolled out"), paused.clone(), "v3", vec![new(0), new(1)], (2, 2, 2, 0, 2), false, NEW, NEW),
+        (by("wsup", "paused with the same template: done as before"), paused, "v2", vec![new(0), new(1)], (2, 2, 2, 2, 2), true, NEW, NEW),
     ];
-    for (rule, spec, text, observed, seen, done, current) in rows {
+    for (rule, spec, text, observed, seen, done, current, proven) in rows {
         let mut state = rolling_state(&observed);
         let context =
             Context { name: "db", template: &template(text), mode: Mode::Run, now: START };
@@ -661,6 +661,6 @@ fn counting() {
         let Counts { desired, current: there, ready, updated, available } = state.status().counts;
         assert_eq!((desired, there, ready, updated, available), seen, "{rule}");
         assert_eq!(state.status().rolled_out, done, "{rule}");
-        assert_eq!(state.current, Some(current), "{rule}");
+        assert_eq!((state.current, state.proven), (Some(current), Some(proven)), "{rule}");
     }
 }
