@@ -85,19 +85,21 @@ fn a_removed_run_is_judged_by_how_it_ends() {
     }
 }
 
-/// (source, init steps, succeeded, failed). The run is removed while its first program runs, which
-/// exits 0 all the same.
+/// (source, init steps, the failure policy's rule, succeeded, failed). The run is removed while its first
+/// program runs, which exits 0 all the same.
 #[test]
 fn a_removed_run_that_exits_0_all_the_same() {
+    use FailureAction::{FailJob, Ignore};
+    let rule = |action, code, negate| FailureRule { action, exit_codes: vec![code], negate };
+    #[rustfmt::skip]
     let rows = [
-        (by("job_controller.go isPodFailed", "Succeeded, though it was to go"), 0, 1, 0),
-        (by("kubelet_pods.go getPhase", "an init step's exit 0 is no success"), 1, 0, 1),
+        (by("job_controller.go isPodFailed", "Succeeded, though it was to go"), 0, rule(Ignore, 143, false), 1, 0),
+        (by("kubelet_pods.go getPhase", "an init step's exit 0 is no success"), 1, rule(Ignore, 143, false), 0, 1),
+        (by("pod_failure_policy.go matchOnExitCodes", "and takes no part in NotIn"), 1, rule(FailJob, 3, true), 0, 1),
     ];
-    for (rule, steps, succeeded, failed) in rows {
+    for (source, steps, policy, succeeded, failed) in rows {
         let migrate = key(Kind::Job, "migrate");
-        let ignored =
-            FailureRule { action: FailureAction::Ignore, exit_codes: vec![143], negate: false };
-        let mut spec = shaped(|job| job.failure_policy = vec![ignored]);
+        let mut spec = shaped(|job| job.failure_policy = vec![policy]);
         Arc::make_mut(&mut spec.template).init =
             (0..steps).map(|_| InitStep { command: vec!["true".to_owned()] }).collect();
         let mut bench = Bench::new();
@@ -108,7 +110,8 @@ fn a_removed_run_that_exits_0_all_the_same() {
         bench.core.handle(now(0), Event::Request(delete));
         bench.end(&run, Exit::Code(0));
         let KindView::Job(view) = bench.core.unit(&migrate).unwrap().kind else { panic!() };
-        assert_eq!((view.succeeded, view.failed), (succeeded, failed), "{rule}");
+        assert_eq!((view.succeeded, view.failed), (succeeded, failed), "{source}");
+        assert_eq!(view.finished, (succeeded > 0).then_some(true), "{source}");
     }
 }
 
