@@ -117,11 +117,11 @@ const UNSAFE: &[&str] = &["src/runner/sys", "src/runner/spawn"];
 /// number may go up only: whoever adds rows raises it.
 const ROWS: &[(&str, usize)] = &[
     ("src/api/server/rollout_tests.rs", 15),
-    ("src/core/instance/", 131),
-    ("src/core/schedule/", 230),
+    ("src/core/instance/", 145),
+    ("src/core/schedule/", 236),
     ("src/core/guard/", 5),
-    ("src/core/tests/", 96),
-    ("src/core/workload/cronjob/", 120),
+    ("src/core/tests/", 241),
+    ("src/core/workload/cronjob/", 122),
     ("src/core/workload/conditions_tests.rs", 11),
     ("src/core/workload/daemonset/", 88),
     ("src/core/workload/deployment/", 207),

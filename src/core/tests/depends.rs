@@ -49,6 +49,13 @@ fn what_counts_as_there() {
         bench
     };
     let db = || deployment("db", 2);
+    let suspended = || {
+        let mut spec = job("migrate");
+        if let WorkloadSpec::Job(job) = &mut spec.workload {
+            job.suspend = true;
+        }
+        spec
+    };
     #[rustfmt::skip]
     let rows: Vec<Row> = vec![
         (by("wsup", "a server is there when it is available"), with(vec![db()]), vec![db()], ("db", Available), true),
@@ -61,6 +68,7 @@ fn what_counts_as_there() {
         (by("wsup", "a server is never complete"), with(vec![db()]), vec![db()], ("db", Complete), false),
         (by("wsup", "a job that runs is not there"), with(vec![job("migrate")]), vec![job("migrate")], ("migrate", Available), false),
         (by("wsup", "a job that runs is started"), with(vec![job("migrate")]), vec![job("migrate")], ("migrate", Started), true),
+        (by("wsup", "a job that is suspended is not"), with(vec![suspended()]), vec![suspended()], ("migrate", Started), false),
         (by("wsup", "a complete job is there"), done(Exit::Code(0)), vec![job("migrate")], ("migrate", Available), true),
         (by("wsup", "a complete job is complete"), done(Exit::Code(0)), vec![job("migrate")], ("migrate", Complete), true),
         (by("wsup", "a complete job was started"), done(Exit::Code(0)), vec![job("migrate")], ("migrate", Started), true),
