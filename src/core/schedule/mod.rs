@@ -74,7 +74,7 @@ impl Schedule {
             Parsed::Every(period) => Plan::Every(period),
             Parsed::Fields { minute, hour, day, month, weekday } => {
                 let fixed = !minute.wild && !hour.wild;
-                let all = Field { bits: u64::MAX, star: true, ..day };
+                let all = Field { bits: u64::MAX, ..day };
                 // robfig `spec.go` `dayMatches`: with a star in either field both must match,
                 // otherwise either may.
                 let pairs = if day.star || weekday.star {
