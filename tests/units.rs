@@ -59,6 +59,27 @@ fn good_units_are_valid() {
     }
 }
 
+/// The units in the pages of docs/recipes: blocks that begin with their path in /etc/wsup/units. What they do is tried by
+/// tests/recipes/run, which needs more than every machine has.
+#[test]
+fn units_of_recipes_are_valid() {
+    let mut pages = 0;
+    for entry in fs::read_dir("docs/recipes").unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for block in text.split("\n```toml\n# /etc/wsup/units/").skip(1) {
+            let block = block.split("\n```\n").next().unwrap();
+            let (name, unit) = block.split_once('\n').unwrap();
+            fs::write(dir.path().join(name), unit).unwrap();
+        }
+        let loaded = load(unit_files::read(&[dir.path().to_owned()]).unwrap());
+        assert!(!loaded.has_errors(), "{}", all_rendered(&loaded));
+        assert!(!loaded.units.is_empty());
+        pages += 1;
+    }
+    assert!(pages >= 4, "only {pages} pages");
+}
+
 /// What a good unit means: all values, written and default.
 #[test]
 fn good_units_mean_what_they_say() {

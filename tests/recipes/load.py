@@ -6,6 +6,7 @@ of status 200 within the time limit is a failure, a reset or an end of a kept co
 """
 
 import collections
+import datetime
 import http.client
 import re
 import signal
@@ -15,6 +16,8 @@ import threading
 
 # A whole answer has to be there after so long.
 TIMEOUT = 30
+# So many failures are told one by one, with their times.
+TOLD = 10
 
 
 class Load:
@@ -62,6 +65,8 @@ class Load:
                 self.sent += 1
                 if outcome:
                     self.failures[outcome] += 1
+                    if sum(self.failures.values()) <= TOLD:
+                        print(f"{datetime.datetime.utcnow().isoformat()}Z request {self.sent}: {outcome}", flush=True)
                 else:
                     self.ok += 1
                     self.answers[body] += 1

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -83,11 +84,19 @@ class Daemon:
     """`wsup daemon` as a machine's: its folders are those of the page."""
 
     def __enter__(self):
-        self.log = open("/tmp/daemon.stderr", "w")
+        self.start()
+        return self
+
+    def start(self):
+        self.log = open("/tmp/daemon.stderr", "a")
         self.child = subprocess.Popen(["wsup", "daemon"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         wait("the daemon answers", lambda: subprocess.run(
             ["wsup", "ctl", "ping"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0)
-        return self
+
+    def end(self, how=signal.SIGTERM):
+        """Ends it, and waits until it has."""
+        self.child.send_signal(how)
+        self.child.wait(DEADLINE)
 
     def __exit__(self, kind, *_):
         if kind is not None and kind is not KeyboardInterrupt:

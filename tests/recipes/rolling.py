@@ -3,7 +3,7 @@
 import os
 import re
 
-from recipe import check, ctl, ps, ready, wait
+from recipe import check, ctl, events, ps, ready, wait
 
 ROLLOUTS = int(os.environ.get("ROLLOUTS", "20"))
 RESTARTS = int(os.environ.get("RESTARTS", "50"))
@@ -45,6 +45,8 @@ def put_through(load, unit, tells, first):
     if tells:
         missing = [v for v in range(first, first + ROLLOUTS) if not load.answers[f"{v}\n"]]
         check(not missing, f"versions that never answered: {missing}")
+    killed = [one["message"] for one in events() if one["reason"] == "InstanceKilled" and one["name"] == unit]
+    check(not killed, f"{len(killed)} had to be killed: {killed[:3]}")
     print(f"{unit}, {'kept connections' if load.keep_alive else 'a connection for each request'}: "
           f"{ROLLOUTS} roll-outs, {RESTARTS} restarts")
     return load.end()

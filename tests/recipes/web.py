@@ -7,7 +7,13 @@ from recipe import Daemon, Page, check, main, ready
 from rolling import put_through
 
 # The unit, its port, whether clients keep connections, and whether an answer tells the version.
-SERVERS = [("web", 8081, False, True), ("web", 8081, True, True), ("app", 8082, False, True), ("nginx", 8083, False, False)]
+SERVERS = [
+    ("web", 8081, False, True),
+    ("web", 8081, True, True),
+    ("app", 8082, False, True),
+    ("app", 8082, True, True),
+    ("nginx", 8083, False, False),
+]
 
 
 def prepare():
