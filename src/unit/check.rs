@@ -32,6 +32,7 @@ pub(super) fn across(drafts: &mut [Draft]) {
     twins(drafts);
     let edges = dependencies(drafts);
     cycles(drafts, &edges);
+    addresses(drafts);
 }
 
 fn key_of(draft: &Draft) -> Option<UnitKey> {
@@ -64,6 +65,45 @@ fn twins(drafts: &mut [Draft]) {
                 Complaint::new(format!("{key} is in another file too: {}", others.join(", ")))
                     .help("give one of them another `name`, or remove it");
             draft.report.error(&place, "name", complaint);
+        }
+    }
+}
+
+/// Two units that listen at one place, as it is written: only one of them will. No error, since a
+/// `node_selector` may keep them apart.
+fn addresses(drafts: &mut [Draft]) {
+    let mut by_place: BTreeMap<(String, String), Vec<(usize, Place, String)>> = BTreeMap::new();
+    for (at, draft) in drafts.iter().enumerate() {
+        let sockets = draft.table.get("sockets").map(Node::items).unwrap_or_default();
+        for (number, socket) in sockets.iter().filter_map(Node::as_table).enumerate() {
+            if socket.get("reuse_port").and_then(Node::as_bool) == Some(true) {
+                continue;
+            }
+            let text = |key: &str| socket.get(key).and_then(Node::as_text);
+            let Some(listen) = socket.get("listen") else { continue };
+            let Some(address) = listen.as_text() else { continue };
+            let place = (text("protocol").unwrap_or("tcp").to_owned(), address.to_owned());
+            let path = format!("sockets[{number}].listen");
+            by_place.entry(place).or_default().push((at, listen.at.clone(), path));
+        }
+    }
+    let mut complaints = Vec::new();
+    for ((_, address), members) in &by_place {
+        for (at, place, path) in members {
+            let others = members.iter().filter(|(other, ..)| other != at);
+            let others = others.filter_map(|(other, ..)| key_of(drafts.get(*other)?));
+            let others: Vec<String> = others.map(|key| key.to_string()).collect();
+            if !others.is_empty() {
+                let complaint =
+                    Complaint::new(format!("{address} is also {}'s", others.join(", ")))
+                        .help("give one of them another address; only one can listen on it");
+                complaints.push((*at, place.clone(), path.clone(), complaint));
+            }
+        }
+    }
+    for (at, place, path, complaint) in complaints {
+        if let Some(draft) = drafts.get_mut(at) {
+            draft.report.warning(&place, &path, complaint);
         }
     }
 }
