@@ -186,6 +186,7 @@ fn plan(dir: &Path, number: usize, bytes: usize) -> SpawnPlan {
         resources: wsup::core::spec::Resources::default(),
         sandbox: None,
         notify: false,
+        listener: None,
         sockets: Vec::new(),
         log: LogPlan::File {
             path: path_of(dir, number).into(),

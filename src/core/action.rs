@@ -76,6 +76,8 @@ pub struct Spawn {
     /// Its ports, whose numbers are also among the variables. Whoever starts it finds out whether somebody
     /// else has one: see `Event::PortTaken`.
     pub ports: Vec<u16>,
+    /// The unit that has the sockets: its own, or the cronjob that made it.
+    pub listener: UnitKey,
     /// Sockets to hand over.
     pub sockets: Arc<[SocketSpec]>,
 }

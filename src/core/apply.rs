@@ -33,9 +33,6 @@ enum Fate {
 impl Core {
     pub(super) fn apply(&mut self, now: Now, read: UnitsRead) {
         let known: BTreeSet<UnitKey> = read.valid.iter().map(|spec| spec.key.clone()).collect();
-        for spec in read.valid {
-            self.apply_one(now, spec, read.explicit);
-        }
         let vanished: Vec<UnitKey> = self
             .units
             .iter()
@@ -49,6 +46,10 @@ impl Core {
                 unit.successor = None;
             }
             self.delete_unit(&key);
+        }
+        // After those that go: a unit of another name takes over their sockets.
+        for spec in read.valid {
+            self.apply_one(now, spec, read.explicit);
         }
         let forgotten: Vec<UnitKey> = self
             .tombstones
@@ -142,7 +143,7 @@ impl Core {
     /// Has the unit's sockets opened as soon as it is applied, and moved as soon as they change.
     fn offer_sockets(&mut self, key: &UnitKey, before: &[SocketSpec]) {
         let Some(unit) = self.units.get(key) else { return };
-        if unit.spec.sockets != before && key.kind != Kind::CronJob {
+        if unit.spec.sockets != before {
             let sockets = unit.spec.sockets.clone().into();
             self.actions.push_back(Action::Sockets { unit: key.clone(), sockets });
         }

@@ -17,6 +17,9 @@ impl Core {
     pub(super) fn ask_for(&mut self, slot: u64, step: Step, how: fn(Box<Spawn>) -> Action) {
         let Some(instance) = self.instances.get(&slot) else { return };
         let Some(unit) = self.units.get(&instance.unit) else { return };
+        // Those of a cronjob stay from run to run, and overlapping runs share them.
+        let owner = unit.kept.owner.as_ref();
+        let listener = owner.and_then(|owner| self.units.get(owner)).unwrap_or(unit);
         let spawn = Spawn {
             id: instance.id(),
             unit: instance.unit.clone(),
@@ -26,7 +29,8 @@ impl Core {
             vars: self.variables(instance, unit, step),
             data_dir: data_dir(unit, instance),
             ports: instance.ports.clone(),
-            sockets: unit.spec.sockets.clone().into(),
+            listener: listener.spec.key.clone(),
+            sockets: listener.spec.sockets.clone().into(),
         };
         self.actions.push_back(how(Box::new(spawn)));
     }

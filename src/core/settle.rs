@@ -295,6 +295,11 @@ impl Core {
     pub(super) fn delete_unit(&mut self, key: &UnitKey) {
         let Some(unit) = self.units.get_mut(key) else { return };
         unit.kept.deleting = true;
+        if !unit.spec.sockets.is_empty() && unit.kept.owner.is_none() {
+            // Its instances have them until they end; meanwhile a unit that wants them next takes them over.
+            let sockets = Arc::from([]);
+            self.actions.push_back(Action::Sockets { unit: key.clone(), sockets });
+        }
         self.dirty.insert(key.clone());
         if let Some(owner) = unit.kept.owner.clone()
             && self.units.contains_key(&owner)
@@ -328,7 +333,7 @@ impl Core {
             self.actions.push_back(Action::WatchNodes { unit: key.clone(), nodes: None });
         }
         self.forget_dependencies(now, key, &unit);
-        if !unit.spec.sockets.is_empty() {
+        if !unit.spec.sockets.is_empty() && unit.kept.owner.is_none() {
             let sockets = Arc::from([]);
             self.actions.push_back(Action::Sockets { unit: key.clone(), sockets });
         }

@@ -177,14 +177,16 @@ impl Hands {
     /// Tells a runner that was just met of all sockets that are wanted, and of units that it holds some
     /// for although they are gone: the last daemon may have ended before it said so.
     pub(super) fn offer_sockets(&mut self, core: &Core, listening: Vec<UnitKey>) {
-        for unit in core.units().into_iter().map(|unit| unit.key) {
+        let units = core.units().into_iter().filter(|unit| !unit.deleting && unit.owner.is_none());
+        let units: BTreeSet<UnitKey> = units.map(|unit| unit.key).collect();
+        for unit in listening.into_iter().filter(|unit| !units.contains(unit)) {
+            self.want_sockets(unit, &[]);
+        }
+        for unit in units {
             let sockets = core.spec(&unit).map(|spec| spec.sockets).unwrap_or_default();
-            if !sockets.is_empty() && unit.kind != Kind::CronJob {
+            if !sockets.is_empty() {
                 self.want_sockets(unit, &sockets);
             }
-        }
-        for unit in listening.into_iter().filter(|unit| core.spec(unit).is_none()) {
-            self.want_sockets(unit, &[]);
         }
         self.runners.flush();
     }

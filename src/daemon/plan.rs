@@ -117,6 +117,7 @@ impl Planner {
             cpu_affinity: process.cpu_affinity.clone(),
             rlimits: rlimits(process),
             notify: spawn.step == Step::Main && speaks(template),
+            listener: (spawn.listener != spawn.unit).then(|| spawn.listener.clone()),
             sockets: match spawn.step {
                 Step::Main => self.sockets(&spawn.sockets)?,
                 Step::Init(_) | Step::Hook(_) | Step::Probe(_) => Vec::new(),

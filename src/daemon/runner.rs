@@ -376,7 +376,7 @@ impl Hands {
                     severity: Severity::Warning,
                     reason: Reason::InstanceTrouble,
                     unit: Some(unit),
-                    instance: Some(instance),
+                    instance: Some(instance).filter(|name| !name.is_empty()),
                     message,
                     fields: BTreeMap::new(),
                 });

@@ -413,8 +413,8 @@ impl Runner {
         let warnings = std::mem::take(&mut self.hold.warnings);
         let answers = self.hold.take_answers();
         for warning in &warnings {
-            if let Notice::Warning { instance, message, .. } = warning {
-                boot::note(&format!("{instance}: {message}"));
+            if let Notice::Warning { unit, instance, message, .. } = warning {
+                boot::note(&format!("{unit} {instance}: {message}"));
             }
         }
         // Before the ends of this turn: what is wrong with an instance's log is told before it ends.

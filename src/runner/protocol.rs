@@ -164,6 +164,9 @@ pub struct SpawnPlan {
     /// What it is kept from; `None`: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Box<SandboxPlan>>,
+    /// The unit that has the sockets, if it is another one: the cronjob that made its job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<UnitKey>,
     /// Listening sockets that it is handed from descriptor 3 on, with LISTEN_FDS, LISTEN_FDNAMES and
     /// LISTEN_PID (sd_listen_fds(3)). Those of the unit that are not among them are closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -541,6 +544,7 @@ mod tests {
                 compress: false,
             },
             notify: true,
+            listener: Some(UnitKey::new(Kind::CronJob, UnitName::new("api").unwrap())),
             sockets: Vec::new(),
             new_run: true,
         }

@@ -110,6 +110,14 @@ fn no_request_is_refused_while_everything_behind_the_socket_changes() {
     daemon.wait("the third version answers", |_| ask(address).is_ok_and(|body| body == "3"));
     daemon.ctl_ok(&["rollout", "status", "web", "--timeout", "60s"]);
     served(&daemon, 20);
+    // Another name is another unit, which takes the socket over.
+    std::fs::rename(daemon.path("units/web.toml"), daemon.path("units/site.toml")).unwrap();
+    daemon.ctl_ok(&["apply"]);
+    daemon.wait_ready("site", 2);
+    daemon.wait("the former unit is gone", |d| d.get("web").is_null());
+    served(&daemon, 20);
+    let trouble = daemon.events().into_iter().find(|event| event["reason"] == "InstanceTrouble");
+    assert_eq!(trouble, None);
     done.store(true, Ordering::SeqCst);
     let failures = client.join().unwrap();
     assert!(
@@ -119,8 +127,8 @@ fn no_request_is_refused_while_everything_behind_the_socket_changes() {
         sent.load(Ordering::SeqCst)
     );
     // With its unit the socket goes.
-    std::fs::remove_file(daemon.path("units/web.toml")).unwrap();
-    daemon.wait("the unit is gone", |d| d.get("web").is_null());
+    std::fs::remove_file(daemon.path("units/site.toml")).unwrap();
+    daemon.wait("the unit is gone", |d| d.get("site").is_null());
     daemon.wait("nobody listens any more", |_| TcpStream::connect(address).is_err());
 }
 
@@ -151,6 +159,45 @@ fn an_address_that_is_taken_is_named_and_tried_again() {
     daemon.write_unit("web", &unit.replace(&address.to_string(), &other.to_string()));
     daemon.wait("the socket has moved", |_| TcpStream::connect(other).is_ok());
     assert_eq!(daemon.ps("web")[0]["pid"], pid);
+}
+
+#[test]
+fn the_runs_of_a_cronjob_share_its_sockets() {
+    let address = free();
+    let unit = format!(
+        "kind = \"cronjob\"\n[cron]\nschedule = \"0 0 1 1 *\"\n[job]\nbackoff_limit = 0\n[process]\n\
+         command = [\"sh\", \"-c\", \"readlink /proc/$$$$/fd/3; until test -e @DIR@/scratch/go; do sleep \
+         0.02; done\"]\n[[sockets]]\nname = \"http\"\nlisten = \"{address}\"\n"
+    );
+    let daemon = Daemon::start(&[("batch", &unit)]);
+    assert!(TcpStream::connect(address).is_ok(), "between runs too");
+    for name in ["one", "two"] {
+        daemon.ctl_ok(&["trigger", "cronjob/batch", "--name", name]);
+    }
+    let socket = |job: &str| daemon.ctl(&["logs", job]).out.trim().to_owned();
+    daemon.wait("both run", |_| ["one", "two"].iter().all(|job| socket(job).contains("socket:")));
+    assert_eq!(socket("one"), socket("two"));
+    std::fs::write(daemon.path("scratch/go"), "").unwrap();
+    daemon.ctl_ok(&["wait", "job/one", "--for", "complete", "--timeout", "60s"]);
+    daemon.ctl_ok(&["trigger", "cronjob/batch", "--name", "three"]);
+    daemon.ctl_ok(&["wait", "job/three", "--for", "complete", "--timeout", "60s"]);
+    assert_eq!(socket("three"), socket("one"), "those that have ended hold nothing back");
+    std::fs::remove_file(daemon.path("units/batch.toml")).unwrap();
+    daemon.wait("nobody listens any more", |_| TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_unit_without_instances_says_that_its_address_is_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let unit = format!(
+        "kind = \"deployment\"\nreplicas = 0\n[process]\ncommand = [\"true\"]\n[[sockets]]\nname = \
+         \"http\"\nlisten = \"{address}\"\n"
+    );
+    let daemon = Daemon::start(&[("web", &unit)]);
+    daemon.wait("it is told", |d| d.events().iter().any(|e| e["reason"] == "InstanceTrouble"));
+    let told = daemon.events().into_iter().find(|e| e["reason"] == "InstanceTrouble").unwrap();
+    assert_eq!((&told["name"], &told["instance"]), (&"web".into(), &serde_json::Value::Null));
 }
 
 #[test]

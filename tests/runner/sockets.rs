@@ -211,6 +211,45 @@ fn a_new_name_or_the_way_back_is_the_same_socket() {
 }
 
 #[test]
+fn what_one_unit_lets_go_another_takes_over_and_what_it_wants_it_keeps() {
+    each_mode(|rig| {
+        let Some(address) = free("127.0.0.1") else { return };
+        let sockets = || vec![socket("http", Listen::Inet(address))];
+        let key = |name: &str| {
+            let name = wsup::core::id::UnitName::new(name).unwrap();
+            wsup::core::id::UnitKey::new(wsup::core::id::Kind::Deployment, name)
+        };
+        let plan = with(rig, "readlink /proc/$$/fd/3; exec sleep 1000", sockets());
+        let first = rig.start(SpawnPlan { unit: key("old"), ..plan });
+        rig.spawned(first);
+        crate::rig::until("it has said so", || rig.log("a").starts_with("socket:"));
+        let before = rig.new_log();
+        let mut waiting = TcpStream::connect(address).unwrap();
+        let plan = with(rig, "exit 0", sockets());
+        let said = rig.failure(SpawnPlan { unit: key("new"), ..plan });
+        assert!(said.ends_with("(socket \"http\"): deployment/old does"), "{said}");
+        // Its instances have it still, and end only after the other has taken it over.
+        rig.send(Command::Sockets { unit: key("old"), wanted: Vec::new() });
+        rig.send(Command::Sockets { unit: key("new"), wanted: sockets() });
+        rig.send(Command::KillTree { id: first });
+        rig.exit_of(first);
+        let plan = with(rig, "readlink /proc/$$/fd/3", sockets());
+        // The start of a job that the unit made.
+        let id = rig.start(SpawnPlan { unit: key("run"), listener: Some(key("new")), ..plan });
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        assert_eq!(rig.new_log(), before);
+        waiting.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let kind = waiting.read(&mut [0]).unwrap_err().kind();
+        assert_eq!(kind, std::io::ErrorKind::WouldBlock, "it was not reset");
+        let plan = with(rig, "exit 0", sockets());
+        let said = rig.failure(SpawnPlan { unit: key("old"), ..plan });
+        assert!(said.ends_with("deployment/new does"), "{said}");
+        rig.send(Command::Sockets { unit: key("new"), wanted: Vec::new() });
+        crate::rig::until("it is closed", || !connects(address));
+    });
+}
+
+#[test]
 fn a_queue_that_is_full_delays_nobody() {
     each_mode(|rig| {
         let door = unix(rig, "door", None);

@@ -300,6 +300,7 @@ impl Rig {
             resources: Resources::default(),
             sandbox: None,
             notify: false,
+            listener: None,
             sockets: Vec::new(),
             log: LogPlan::File {
                 path: self.log_path(instance).into(),

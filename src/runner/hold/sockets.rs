@@ -86,18 +86,45 @@ impl OfUnit {
 }
 
 impl Sockets {
-    /// Opens what is wanted and not open, and lets go of what is open and not wanted any more.
+    /// Opens what is wanted and not open, takes over what another unit does not want any more but its
+    /// starts still have, and lets go of what is open and not wanted any more.
     ///
     /// # Errors
     /// One that cannot be opened; for people.
     fn want(&mut self, unit: &UnitKey, wanted: &[SocketPlan]) -> Result<(), String> {
+        let (mut mine, mut left, mut result) = (Vec::new(), Vec::new(), Ok(()));
+        for plan in wanted {
+            match self.elsewhere(unit, plan) {
+                Err(by) => result = result.and(Err(format!("{}: {by} does", cannot(plan)))),
+                Ok(open) => {
+                    left.extend(open);
+                    mine.push(plan.clone());
+                }
+            }
+        }
         let of_unit = self.0.entry(unit.clone()).or_default();
-        let result = of_unit.want(wanted);
+        of_unit.former.extend(left.iter().map(Rc::downgrade));
+        result = result.and(of_unit.want(&mine));
         let held = of_unit.former.iter().any(|open| open.strong_count() > 0);
         if of_unit.wanted.is_empty() && !held {
             self.0.remove(unit);
         }
         result
+    }
+
+    /// One at the plan's place that another unit wanted before.
+    ///
+    /// # Errors
+    /// The unit that wants it now.
+    fn elsewhere(&self, unit: &UnitKey, plan: &SocketPlan) -> Result<Option<Rc<Open>>, &UnitKey> {
+        let mut left = None;
+        for (other, of_unit) in self.0.iter().filter(|(other, _)| *other != unit) {
+            if of_unit.wanted.values().any(|open| same_place(&open.plan, plan)) {
+                return Err(other);
+            }
+            left = left.or_else(|| of_unit.at(plan));
+        }
+        Ok(left)
     }
 
     /// The sockets for a start of this plan, in its order. They stay open as long as the start has them.
@@ -108,8 +135,9 @@ impl Sockets {
         if plan.sockets.is_empty() {
             return Ok(Vec::new());
         }
-        self.want(&plan.unit, &plan.sockets)?;
-        let of_unit = self.0.get(&plan.unit);
+        let unit = plan.listener.as_ref().unwrap_or(&plan.unit);
+        self.want(unit, &plan.sockets)?;
+        let of_unit = self.0.get(unit);
         let held = |wanted: &SocketPlan| of_unit.and_then(|all| all.wanted.get(&wanted.name));
         let each = plan.sockets.iter().map(|wanted| match held(wanted) {
             Some(open) => Ok(Rc::clone(open)),
@@ -174,7 +202,11 @@ fn failed(plan: &SocketPlan, error: &io::Error) -> String {
     let taken = error.raw_os_error() == Some(nix::libc::EADDRINUSE);
     let by = if taken { holder::of(&plan.listen.address(), plan.udp) } else { None };
     let by = by.map(|who| format!(" by {who}")).unwrap_or_default();
-    format!("cannot listen on {} (socket \"{}\"): {error}{by}", plan.listen.text(), plan.name)
+    format!("{}: {error}{by}", cannot(plan))
+}
+
+fn cannot(plan: &SocketPlan) -> String {
+    format!("cannot listen on {} (socket \"{}\")", plan.listen.text(), plan.name)
 }
 
 fn open(plan: &SocketPlan) -> io::Result<OwnedFd> {
