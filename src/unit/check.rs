@@ -69,10 +69,17 @@ fn twins(drafts: &mut [Draft]) {
     }
 }
 
+/// One written address.
+struct Listens {
+    unit: usize,
+    place: Place,
+    path: String,
+}
+
 /// Two units that listen at one place, as it is written: only one of them will. No error, since a
 /// `node_selector` may keep them apart.
 fn addresses(drafts: &mut [Draft]) {
-    let mut by_place: BTreeMap<(String, String), Vec<(usize, Place, String)>> = BTreeMap::new();
+    let mut by_place: BTreeMap<(String, String), Vec<Listens>> = BTreeMap::new();
     for (at, draft) in drafts.iter().enumerate() {
         let sockets = draft.table.get("sockets").map(Node::items).unwrap_or_default();
         for (number, socket) in sockets.iter().filter_map(Node::as_table).enumerate() {
@@ -84,20 +91,21 @@ fn addresses(drafts: &mut [Draft]) {
             let Some(address) = listen.as_text() else { continue };
             let place = (text("protocol").unwrap_or("tcp").to_owned(), address.to_owned());
             let path = format!("sockets[{number}].listen");
-            by_place.entry(place).or_default().push((at, listen.at.clone(), path));
+            let listens = Listens { unit: at, place: listen.at.clone(), path };
+            by_place.entry(place).or_default().push(listens);
         }
     }
     let mut complaints = Vec::new();
     for ((_, address), members) in &by_place {
-        for (at, place, path) in members {
-            let others = members.iter().filter(|(other, ..)| other != at);
-            let others = others.filter_map(|(other, ..)| key_of(drafts.get(*other)?));
+        for Listens { unit, place, path } in members {
+            let others = members.iter().filter(|other| other.unit != *unit);
+            let others = others.filter_map(|other| key_of(drafts.get(other.unit)?));
             let others: Vec<String> = others.map(|key| key.to_string()).collect();
             if !others.is_empty() {
                 let complaint =
                     Complaint::new(format!("{address} is also {}'s", others.join(", ")))
                         .help("give one of them another address; only one can listen on it");
-                complaints.push((*at, place.clone(), path.clone(), complaint));
+                complaints.push((*unit, place.clone(), path.clone(), complaint));
             }
         }
     }
