@@ -117,7 +117,7 @@ const UNSAFE: &[&str] = &["src/runner/sys", "src/runner/spawn"];
 /// number may go up only: whoever adds rows raises it.
 const ROWS: &[(&str, usize)] = &[
     ("src/api/server/rollout_tests.rs", 15),
-    ("src/core/instance/", 145),
+    ("src/core/instance/", 160),
     ("src/core/schedule/", 236),
     ("src/core/guard/", 5),
     ("src/core/tests/", 241),

@@ -68,6 +68,19 @@ pub struct Living {
     pub pid: u32,
 }
 
+/// What a program says of its own course (sd_notify(3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// Its start or its end takes longer, at most until then (`EXTEND_TIMEOUT_USEC=`).
+    Extend(Mono),
+    /// This process of its tree is its main process from now on (`MAINPID=`); the runner follows it.
+    MainPid(u32),
+    /// It has begun to end by itself (`STOPPING=1`).
+    Stopping,
+    /// It has begun to read its configuration anew (`RELOADING=1`); `false`: it has done so.
+    Reloading(bool),
+}
+
 /// Everything that can happen to the core.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -143,6 +156,13 @@ pub enum Event {
         id: InstanceId,
         /// What it says.
         text: String,
+    },
+    /// A program says by itself what becomes of it (sd_notify(3)).
+    Announced {
+        /// Which start it is about.
+        id: InstanceId,
+        /// What.
+        word: Announcement,
     },
     /// Somebody else has a port of a start that was asked for, which was therefore not made. Answers
     /// `Action::Spawn` unless that is asked for once more.

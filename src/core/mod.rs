@@ -182,6 +182,7 @@ impl Core {
                     self.version = self.version.saturating_add(1);
                 }
             }
+            Event::Announced { id, word } => self.step_started(now, id, Input::Announced(word)),
             Event::PortTaken { id, port, by } => self.port_taken(now, id, port, by.as_deref()),
             Event::NodesChanged { unit, nodes } => {
                 if let Some(unit_state) = self.units.get_mut(&unit)

@@ -52,7 +52,9 @@ reasons! {
     InstanceUnready,
     /// Its program ended.
     InstanceExited,
-    /// It was asked to end.
+    /// Another process of it is its main process now.
+    InstanceMainPid,
+    /// It was asked to end, or ends by itself.
     InstanceStopping,
     /// It had to be killed.
     InstanceKilled,

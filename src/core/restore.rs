@@ -100,6 +100,7 @@ impl StoredInstance {
             guard: None,
             early: Vec::new(),
             says: None,
+            reloading: false,
         }
     }
 }
@@ -305,7 +306,8 @@ impl Core {
             State::Stopping { rung: Rung::Hook { .. }, .. } => {
                 self.ask_for(slot, Step::Hook(Hook::PreStop), Action::Hook);
             }
-            State::Stopping { rung: Rung::Asked { .. }, .. }
+            // It ends by itself; nobody has asked it to.
+            State::Stopping { rung: Rung::Own { .. } | Rung::Asked { .. }, .. }
             | State::Pending { .. }
             | State::Starting { .. }
             | State::Init { .. }

@@ -258,6 +258,7 @@ impl Core {
             guard: self.guard.config().holds(),
             early: Vec::new(),
             says: None,
+            reloading: false,
         };
         unit.instances.insert(instance.observed());
         self.next_slot = self.next_slot.wrapping_add(1);

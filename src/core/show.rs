@@ -238,12 +238,18 @@ pub(super) fn state_words(instance: &Instance) -> (InstanceState, Option<String>
         State::PostStart { .. } => {
             (InstanceState::Starting, Some("its post_start hook runs".to_owned()))
         }
-        State::Running { ready_since: Some(_), .. } => (InstanceState::Ready, None),
+        State::Running { ready_since: Some(_), .. } => {
+            let reloads = instance.reloading.then(|| "it reloads (RELOADING=1)".to_owned());
+            (InstanceState::Ready, reloads)
+        }
         State::Running { ready_since: None, probes, .. } => {
             (InstanceState::Running, probes.as_ref().map(|probes| probes.why_not_ready()))
         }
         State::Stopping { rung: Rung::Hook { .. }, .. } => {
             (InstanceState::Stopping, Some("its pre_stop hook runs".to_owned()))
+        }
+        State::Stopping { rung: Rung::Own { .. }, .. } => {
+            (InstanceState::Stopping, Some("it ends by itself (STOPPING=1)".to_owned()))
         }
         State::Stopping { rung: Rung::Asked { kills: 0, .. }, .. } => {
             (InstanceState::Stopping, None)

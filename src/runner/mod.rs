@@ -145,15 +145,7 @@ impl Runner {
         }
         let signals = match booted.mode {
             TreeMode::Cgroup { .. } => None,
-            TreeMode::ProcessGroups { .. } => {
-                let mut set = SigSet::empty();
-                set.add(Signal::SIGCHLD);
-                set.thread_block()?;
-                let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-                let signals = SignalFd::with_flags(&set, flags)?;
-                epoll.add(&signals, readable(SIGNALS))?;
-                Some(signals)
-            }
+            TreeMode::ProcessGroups { .. } => Some(hear_of_children(&epoll)?),
         };
         Ok(Runner {
             epoll,
@@ -240,7 +232,7 @@ impl Runner {
             }
             JOURNAL => self.hold.journal_ready(&self.epoll),
             HELPER => self.hold.compressed(&self.epoll),
-            NOTIFY => self.hold.hear(),
+            NOTIFY => self.hold.hear(&self.epoll),
             token if Part::of(token).0 < FIRST_KEY => self.talk(token, flags),
             token => self.hold.ready(&self.epoll, token),
         }
@@ -313,6 +305,9 @@ impl Runner {
                 if self.shutdown || self.will.is_some() {
                     self.hold.refuse(&plan);
                 } else {
+                    if plan.notify {
+                        self.adopt();
+                    }
                     self.hold.spawn(&self.epoll, *plan, inherited);
                 }
             }
@@ -334,6 +329,26 @@ impl Runner {
                 }
             }
             Command::Shutdown => self.shutdown = true,
+        }
+    }
+
+    /// With cgroups, orphans are nothing to us, unless one may be named the main process of a start:
+    /// then its exit status is to be had.
+    fn adopt(&mut self) {
+        if self.signals.is_some() {
+            return;
+        }
+        let adopted = hear_of_children(&self.epoll).and_then(|signals| {
+            nix::sys::prctl::set_child_subreaper(true)?;
+            Ok(signals)
+        });
+        match adopted {
+            Ok(signals) => {
+                self.signals = Some(signals);
+                self.hold.adopts_from_now_on();
+            }
+            // What is lost is the exit status of such a process.
+            Err(error) => boot::note(&format!("cannot adopt orphans: {error}")),
         }
     }
 
@@ -496,11 +511,22 @@ impl Runner {
     }
 }
 
+/// Has the poller tell when any child has ended.
+fn hear_of_children(epoll: &Epoll) -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    set.thread_block()?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let signals = SignalFd::with_flags(&set, flags)?;
+    epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
+    Ok(signals)
+}
+
 /// Whether it is a program's output.
 fn is_output(token: u64) -> bool {
     match Part::of(token) {
         (key, Part::Output(_)) => key >= FIRST_KEY,
-        (_, Part::Main | Part::Cgroup) => false,
+        (_, Part::Main | Part::Named | Part::Cgroup) => false,
     }
 }
 

@@ -9,6 +9,7 @@
 //! carry that have called setsid.
 
 use super::sys;
+use crate::core::event::Exit;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -80,6 +81,40 @@ impl Orphan {
             || self.process.group == main
             || (!marks.is_empty() && marks.iter().all(|mark| self.marks.contains(mark)))
     }
+}
+
+/// So many steps up a tree are looked at.
+const DEPTH_MAX: usize = 64;
+
+/// Whether a process is shown to have come from one of these: it is one, is below one, or is in the
+/// session that one leads, which only its descendants can be in. A process that lost its parent and
+/// has left its session cannot be shown to have come from anywhere.
+pub(super) fn descends(pid: i32, leaders: impl Iterator<Item = i32> + Clone) -> bool {
+    let mut next = pid;
+    for _ in 0..DEPTH_MAX {
+        let Some(process) = process(next) else { return false };
+        let mut leaders = leaders.clone();
+        if leaders.any(|leader| leader == process.pid || leader == process.session) {
+            return true;
+        }
+        next = process.parent;
+    }
+    false
+}
+
+/// How a process that is no child of ours has ended, while its parent has not reaped it yet.
+pub(super) fn exit_of_zombie(pid: i32) -> Option<Exit> {
+    exit_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn exit_in(stat: &str) -> Option<Exit> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    if fields.next()? != "Z" {
+        return None;
+    }
+    // Field 52 of proc_pid_stat(5); 3 were taken.
+    Some(sys::exit_of_status(fields.nth(48)?.parse().ok()?))
 }
 
 /// Our children, dead or alive.
@@ -253,6 +288,29 @@ mod tests {
         let own = process(std::process::id() as i32).unwrap();
         assert_eq!(own.parent, std::os::unix::process::parent_id() as i32);
         assert!(own.started > 0);
+    }
+
+    #[test]
+    fn how_a_zombie_ended_is_read() {
+        let stat = |state: &str, status: i32| {
+            format!("7 (a) b) {state} {} {status}", vec!["0"; 48].join(" "))
+        };
+        assert_eq!(exit_in(&stat("Z", 3 << 8)), Some(Exit::Code(3)));
+        assert_eq!(exit_in(&stat("Z", 9)), Some(Exit::Signal(9)));
+        assert_eq!(exit_in(&stat("Z", 11 | 0x80)), Some(Exit::Signal(11)), "with a core");
+        assert_eq!(exit_in(&stat("S", 0)), None, "it lives");
+        assert_eq!(exit_in("7 (a) Z 0"), None);
+    }
+
+    #[test]
+    fn only_what_is_below_has_come_from_there() {
+        let own = std::process::id() as i32;
+        assert!(descends(own, [own].into_iter()));
+        assert!(descends(own, [std::os::unix::process::parent_id() as i32].into_iter()));
+        let session = process(own).unwrap().session;
+        assert!(descends(own, [session].into_iter()));
+        assert!(!descends(1, [own].into_iter()));
+        assert!(!descends(0, [own].into_iter()));
     }
 
     #[test]

@@ -359,12 +359,16 @@ pub enum TreeMode {
     },
 }
 
+/// The name in [`Held::said`] and [`Notice::Told`] that stands for EXTEND_TIMEOUT_USEC: the instant, in
+/// milliseconds of the clock that [`Mono`] is, for a daemon may hear of it late.
+pub const EXTEND_UNTIL: &str = "EXTEND_UNTIL_MSEC";
+
 /// A start that the runner knows: its process was started and no daemon has acknowledged its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Which start.
     pub id: InstanceId,
-    /// The main process's number.
+    /// The main process's number; that of another than was started, if the program has named one.
     pub pid: u32,
     /// The unit it belongs to.
     pub unit: UnitKey,
@@ -373,7 +377,8 @@ pub struct Held {
     /// It has ended: its `Exited` is among the events that follow.
     #[serde(default)]
     pub ended: bool,
-    /// What it has said of itself and what still holds: READY, STATUS, STOPPING.
+    /// What it has said of itself and what still holds: READY, STATUS, STOPPING, RELOADING, MAINPID and
+    /// [`EXTEND_UNTIL`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub said: BTreeMap<String, String>,
 }

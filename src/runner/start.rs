@@ -8,23 +8,26 @@ use super::hold::sockets::Open;
 use super::logs::index::Stream;
 use super::logs::pump::{Pump, Turn};
 use super::logs::sink::Sink;
+use super::orphans::Orphan;
 use super::protocol::{Held, SpawnPlan};
 use crate::core::event::Exit;
 use crate::core::time::Mono;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
 /// Which of a start's descriptors is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The main process has ended.
+    /// The process that we started has ended.
     Main,
     /// The program has written.
     Output(Stream),
     /// The cgroup's population has changed.
     Cgroup,
+    /// The main process that it has named itself has ended.
+    Named,
 }
 
 impl Part {
@@ -35,19 +38,21 @@ impl Part {
             Part::Output(Stream::Stdout) => 1,
             Part::Output(Stream::Stderr) => 2,
             Part::Cgroup => 3,
+            Part::Named => 4,
         };
-        key << 2 | code
+        key << 3 | code
     }
 
     /// The key and the part of a token.
     pub(super) fn of(token: u64) -> (u64, Part) {
-        let part = match token & 3 {
+        let part = match token & 7 {
             0 => Part::Main,
             1 => Part::Output(Stream::Stdout),
             2 => Part::Output(Stream::Stderr),
-            _ => Part::Cgroup,
+            3 => Part::Cgroup,
+            _ => Part::Named,
         };
-        (token >> 2, part)
+        (token >> 3, part)
     }
 }
 
@@ -69,14 +74,30 @@ pub(super) enum Life {
     },
 }
 
+/// A main process that we have not started ourselves.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    /// Its parent has reaped it, so that its number is free.
+    pub(super) reaped: bool,
+}
+
 /// One start.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) held: Held,
-    /// The main process's number. Without cgroups it stays a zombie until its tree is gone, so
-    /// that the number of its session cannot become somebody else's.
+    /// The number of the process that we started, which is the main process unless another one was
+    /// named. Without cgroups it stays a zombie until its tree is gone, so that the number of its
+    /// session cannot become somebody else's.
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
+    /// That process has ended, and is in the poller no more.
+    pub(super) first_ended: bool,
+    /// The main process that the program has named (`MAINPID=`).
+    pub(super) named: Option<Named>,
+    /// A name that was not followed was warned of.
+    pub(super) misnamed: bool,
     pub(super) group: Option<Group>,
     pub(super) life: Life,
     /// The signal of `Terminate`, if that has come.
@@ -93,6 +114,27 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// The main process.
+    pub(super) fn main(&self) -> BorrowedFd<'_> {
+        self.named.as_ref().map_or(&self.pidfd, |named| &named.pidfd).as_fd()
+    }
+
+    /// The main process's number.
+    pub(super) fn main_pid(&self) -> i32 {
+        self.named.as_ref().map_or(self.pid, |named| named.pid)
+    }
+
+    /// The numbers of the processes that lead its tree.
+    pub(super) fn leaders(&self) -> impl Iterator<Item = i32> + Clone {
+        let named = self.named.as_ref().filter(|named| !named.reaped);
+        [self.pid].into_iter().chain(named.map(|named| named.pid))
+    }
+
+    /// Whether an adopted process is of its tree, as far as can be told.
+    pub(super) fn owns(&self, orphan: &Orphan) -> bool {
+        self.leaders().any(|leader| orphan.belongs(leader, &self.marks))
+    }
+
     /// What it leaves behind is to be killed: nobody has asked it to end (it ended by itself), or
     /// the time for that is over.
     pub(super) fn must_kill(&self) -> bool {

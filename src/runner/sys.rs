@@ -322,6 +322,47 @@ pub(super) fn wait(which: Wait<'_>) -> io::Result<Option<Exit>> {
     }))
 }
 
+/// The number of a child that has ended and is not reaped yet, if there is any. The kernel looks
+/// through all children for it.
+pub(super) fn ended_child() -> Option<i32> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is as large as the kernel writes.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) };
+    // SAFETY: zeroed memory is a valid siginfo, and waitid fills in the fields of SIGCHLD.
+    let pid = unsafe { info.assume_init().si_pid() };
+    (result == 0 && pid > 0).then_some(pid)
+}
+
+/// An exit as wait(2) encodes it.
+pub(super) fn exit_of_status(status: i32) -> Exit {
+    match status & 0x7f {
+        0 => Exit::Code(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
+    }
+}
+
+/// How a process ended that its parent, which we are not, has reaped; `None`: it has not, or the
+/// kernel cannot tell (before Linux 6.15).
+pub(super) fn exit_of_reaped(pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    /// `struct pidfd_info` of linux/pidfd.h, in its first version.
+    #[repr(C)]
+    #[derive(Default)]
+    struct PidfdInfo {
+        mask: u64,
+        cgroupid: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the number says how large `info` is, and the kernel writes no more than that.
+    let request = nix::request_code_readwrite!(0xFF, 11, size_of::<PidfdInfo>());
+    let result =
+        unsafe { libc::ioctl(pidfd.as_raw_fd(), request as _, std::ptr::from_mut(&mut info)) };
+    (result == 0 && info.mask & PIDFD_INFO_EXIT != 0).then(|| exit_of_status(info.exit_code))
+}
+
 /// Closes every descriptor from `first` on: whatever our parent has left open for us is not ours,
 /// and the other end of a pipe among it may wait for its end.
 ///

@@ -88,6 +88,7 @@ impl fmt::Display for ShowEvent<'_> {
                 write!(f, "fed {id}{}", if *trigger { " (trigger)" } else { "" })
             }
             Event::StatusTold { id, .. } => write!(f, "status of {id}"),
+            Event::Announced { id, word } => write!(f, "word of {id}: {word:?}"),
             Event::PortTaken { id, port, .. } => write!(f, "port {port} of {id} is taken"),
             Event::NodesChanged { unit, nodes } => {
                 let names: Vec<&str> = nodes.keys().map(String::as_str).collect();

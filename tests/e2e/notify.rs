@@ -1,4 +1,5 @@
-//! Programs that speak systemd's protocol: READY, STATUS, WATCHDOG.
+//! Programs that speak systemd's protocol: READY, STATUS, WATCHDOG, EXTEND_TIMEOUT_USEC, STOPPING,
+//! RELOADING, MAINPID.
 
 use crate::support::{Daemon, pid_of};
 use std::process::Command;
@@ -86,4 +87,134 @@ fn a_watchdog_ends_what_gives_no_sign_of_life() {
         let all = d.events();
         all.iter().any(|event| event["message"].as_str().unwrap().contains("WATCHDOG=trigger"))
     });
+}
+
+fn told(daemon: &Daemon, instance: &str, reason: &str, part: &str) -> bool {
+    let holds = |event: &serde_json::Value| {
+        event["instance"] == instance
+            && event["reason"] == reason
+            && event["message"].as_str().is_some_and(|text| text.contains(part))
+    };
+    daemon.events().iter().any(holds)
+}
+
+/// A program that says `first` at once and `last` when it is asked to end, but ends only when
+/// `scratch/end-NAME` is there; `None`, with the reason on stderr: it cannot be had.
+fn stubborn(name: &str, first: &str, last: &str, more: &str) -> Option<String> {
+    speaker()?;
+    Some(format!(
+        "kind = \"statefulset\"\n[process]\ncommand = [\"perl\", \"-MSocket\", \"-e\", '''\n\
+         socket(S, PF_UNIX, SOCK_DGRAM, 0);\n\
+         sub say {{ send(S, $_[0], 0, sockaddr_un($ENV{{NOTIFY_SOCKET}})) or die $! if $_[0] }}\n\
+         $SIG{{TERM}} = sub {{ say(\"{last}\") }};\n\
+         say(\"{first}\");\n\
+         select undef, undef, undef, 0.02 until -e \"@DIR@/scratch/end-{name}\"''']\n{more}"
+    ))
+}
+
+#[test]
+fn who_asks_for_more_time_to_start_gets_it() {
+    let probe = "[probes.startup]\nnotify = true\nperiod = \"1s\"\nfailure_threshold = 3\n";
+    let Some(asks) = stubborn("asks", "EXTEND_TIMEOUT_USEC=600000000", "", probe) else { return };
+    let Some(other) = stubborn("other", "STATUS=works", "", probe) else { return };
+    let mut daemon = Daemon::start(&[("asks", &asks), ("other", &other)]);
+    daemon.wait("the other one took too long", |d| {
+        told(d, "other-0", "ProbeFailed", "did not say within 3s that it has started")
+    });
+    assert_eq!(daemon.ps("asks")[0]["restarts"], 0, "{:?}", daemon.events());
+    // A new daemon knows of it.
+    daemon.kill();
+    daemon.launch();
+    let before = daemon.event_instances("InstanceStarted", "other").len();
+    daemon.wait("the other one is started again, or waits for it", |d| {
+        d.event_instances("InstanceStarted", "other").len() > before
+            || d.ps("other")[0]["state"] == "Backoff"
+    });
+    assert_eq!(daemon.ps("asks")[0]["restarts"], 0, "{:?}", daemon.events());
+}
+
+#[test]
+fn who_asks_for_more_time_to_end_gets_it() {
+    let more = "termination_grace_period = \"2s\"\n[probes.readiness]\nnotify = true\n";
+    let extend = "EXTEND_TIMEOUT_USEC=600000000";
+    let Some(asks) = stubborn("asks", "READY=1", extend, more) else { return };
+    let Some(other) = stubborn("other", "READY=1", "", more) else { return };
+    let daemon = Daemon::start(&[("asks", &asks), ("other", &other)]);
+    daemon.wait_ready("asks", 1);
+    daemon.wait_ready("other", 1);
+    daemon.ctl_ok(&["stop", "asks", "other"]);
+    daemon.wait("the other one is killed", |d| told(d, "other-0", "InstanceKilled", "2s"));
+    daemon.wait("the other one is gone", |d| d.ps("other").is_empty());
+    assert_eq!(daemon.ps("asks")[0]["state"], "Stopping");
+    std::fs::write(daemon.path("scratch/end-asks"), "").unwrap();
+    daemon.wait("it has ended", |d| d.ps("asks").is_empty());
+    assert!(!told(&daemon, "asks-0", "InstanceKilled", ""), "{:?}", daemon.events());
+}
+
+#[test]
+fn a_program_says_that_it_ends_or_reloads() {
+    let Some(unit) = unit("[probes.readiness]\nnotify = true\n") else { return };
+    let mut daemon = Daemon::start(&[("db", &unit)]);
+    daemon.wait("it runs", |d| d.ps("db").first().is_some_and(|one| one["state"] == "Running"));
+    say(&daemon, "READY=1");
+    daemon.wait_ready("db", 1);
+    say(&daemon, "RELOADING=1\nMONOTONIC_USEC=1\n");
+    let reason = |d: &Daemon| d.ps("db")[0]["reason"].as_str().unwrap_or_default().to_owned();
+    daemon.wait("it reloads", |d| reason(d).contains("RELOADING=1"));
+    assert_eq!(daemon.ps("db")[0]["state"], "Ready", "and does its work");
+    daemon.kill();
+    daemon.launch();
+    daemon.wait("it still reloads", |d| reason(d).contains("RELOADING=1"));
+    say(&daemon, "READY=1");
+    daemon.wait("it has reloaded", |d| reason(d).is_empty());
+    assert!(told(&daemon, "db-0", "InstanceReloaded", "READY=1"));
+    let before = pid_of(&daemon.ps("db")[0]);
+    say(&daemon, "STOPPING=1");
+    daemon.wait("it ends", |d| d.ps("db")[0]["state"] == "Stopping");
+    assert!(daemon.ctl_ok(&["describe", "db-0"]).contains("STOPPING=1"));
+    daemon.kill();
+    daemon.launch();
+    let one = daemon.ps("db").remove(0);
+    assert_eq!((&one["state"], &one["ready"]), (&"Stopping".into(), &false.into()));
+    assert_eq!(pid_of(&one), before, "nobody has asked it to");
+    daemon.ctl_ok(&["signal", "db-0", "SIGKILL"]);
+    daemon.wait("another process runs", |d| {
+        d.ps("db")[0]["pid"].as_u64().is_some_and(|pid| pid != u64::from(before))
+    });
+    assert_eq!(daemon.ps("db")[0]["restarts"], 1);
+}
+
+#[test]
+fn a_program_that_replaces_itself_is_followed() {
+    if speaker().is_none() {
+        return;
+    }
+    // As nginx and haproxy do it: the old process starts the new one, names it, and ends.
+    let unit = "kind = \"statefulset\"\n[process]\ncommand = [\"perl\", \"-MSocket\", \"-e\", '''\n\
+        $dir = \"@DIR@/scratch\"; sub until_is { select undef, undef, undef, 0.02 until -e \"$dir/$_[0]\" }\n\
+        until_is(\"upgrade\"); unlink \"$dir/upgrade\";\n\
+        $new = fork; if (!$new) { until_is(\"end\"); unlink \"$dir/end\"; exit 7 }\n\
+        socket(S, PF_UNIX, SOCK_DGRAM, 0);\n\
+        send(S, \"MAINPID=$new\", 0, sockaddr_un($ENV{NOTIFY_SOCKET})) or die $!;\n\
+        until_is(\"leave\"); unlink \"$dir/leave\"''']\n[probes.liveness]\nwatchdog = \"1h\"\n";
+    let mut daemon = Daemon::start(&[("web", unit)]);
+    daemon.wait_ready("web", 1);
+    let touch = |daemon: &Daemon, name: &str| {
+        std::fs::write(daemon.path(&format!("scratch/{name}")), "").unwrap();
+    };
+    let old = pid_of(&daemon.ps("web")[0]);
+    touch(&daemon, "upgrade");
+    daemon.wait("the new process is followed", |d| pid_of(&d.ps("web")[0]) != old);
+    let new = pid_of(&daemon.ps("web")[0]);
+    touch(&daemon, "leave");
+    daemon.wait("the old process has ended", |d| !d.path("scratch/leave").exists());
+    daemon.kill();
+    daemon.launch();
+    daemon.wait("it is found again", |d| pid_of(&d.ps("web")[0]) == new);
+    assert_eq!(daemon.ps("web")[0]["restarts"], 0);
+    assert!(told(&daemon, "web-0", "InstanceMainPid", &new.to_string()));
+    touch(&daemon, "end");
+    daemon.wait("its end is the instance's", |d| d.ps("web")[0]["exit_code"] == 7);
+    daemon.wait_ready("web", 1);
+    assert_eq!(daemon.ps("web")[0]["restarts"], 1);
 }

@@ -98,7 +98,7 @@ impl Instance {
 
     pub(super) fn spawn(&mut self, program: Program, effects: &mut Vec<Effect>) {
         self.generation = self.generation.saturating_add(1);
-        (self.early, self.says) = (Vec::new(), None);
+        (self.early, self.says, self.reloading) = (Vec::new(), None, false);
         self.state = State::Starting { program };
         effects.push(Effect::Spawn(program));
     }

@@ -114,10 +114,7 @@ impl Instance {
             probes.told(kind, answer, now.mono)
         };
         if probes.note(kind, (answer != Answer::Success).then_some(message)) {
-            effects.push(Effect::Tell(
-                Note::warning(Reason::ProbeFailed, format!("{} probe: {message}", kind.as_str()))
-                    .with("probe", Field::Text(kind.as_str().to_owned())),
-            ));
+            effects.push(probe_failed(kind, message));
         }
         match change {
             Some(Change::Kill(kind)) => {
@@ -138,6 +135,10 @@ impl Instance {
         let State::Running { ready_since, probes: Some(probes), .. } = &mut self.state else {
             return;
         };
+        if let Some(message) = probes.start_is_late(now.mono) {
+            effects.push(probe_failed(probe::Kind::Startup, &message));
+            return self.begin_to_stop(now, Then::Judge, "its startup probe failed: ", effects);
+        }
         match (probes.ready(), *ready_since) {
             (true, None) => {
                 *ready_since = Some(now.mono);
@@ -152,6 +153,15 @@ impl Instance {
         }
         effects.extend(probes.ask(now.mono).into_iter().map(Effect::Probe));
     }
+}
+
+/// What is told of a probe's bad answer.
+pub(super) fn probe_failed(kind: probe::Kind, message: &str) -> Effect {
+    let word = kind.as_str();
+    Effect::Tell(
+        Note::warning(Reason::ProbeFailed, format!("{word} probe: {message}"))
+            .with("probe", Field::Text(word.to_owned())),
+    )
 }
 
 /// The `reload` hook has returned. Whether it succeeded is only told: the program runs on.

@@ -6,7 +6,7 @@ use super::stop::Then;
 use super::tests::{GRACE, NOW, instance};
 use super::{Effect, Input, Instance, Program, Rung, State};
 use crate::core::action::Hook;
-use crate::core::event::Exit;
+use crate::core::event::{Announcement, Exit};
 use crate::core::report::Reason;
 use crate::core::spec::{ProbeHandler, ProbeSpec, RestartPolicy};
 use crate::core::table::{Rule, by};
@@ -100,6 +100,14 @@ impl Life {
             "STARTED" => said(Kind::Startup),
             "fed" => Input::Fed { trigger: false },
             "trigger" => Input::Fed { trigger: true },
+            "STOPPING" => Input::Announced(Announcement::Stopping),
+            "RELOADING" => Input::Announced(Announcement::Reloading(true)),
+            "RELOADED" => Input::Announced(Announcement::Reloading(false)),
+            "MAINPID=7" => Input::Announced(Announcement::MainPid(7)),
+            extend if extend.starts_with('+') => {
+                let span: u64 = extend[1..].strip_suffix("ms").unwrap().parse().unwrap();
+                Input::Announced(Announcement::Extend(self.now.mono.plus(Millis(span))))
+            }
             wait => {
                 let span: u64 = wait.strip_suffix("ms").unwrap().parse().unwrap();
                 self.now = self.now.plus(Millis(span));
@@ -126,6 +134,9 @@ impl Life {
             }
             State::Stopping { rung: Rung::Asked { kill_at, .. }, then, .. } => {
                 format!("asked({}){}", until(*kill_at), if *then == Then::Judge { "!" } else { "" })
+            }
+            State::Stopping { rung: Rung::Own { kill_at }, .. } => {
+                format!("own({})", until(*kill_at))
             }
             State::Backoff { until: at, .. } => format!("backoff({})", until(*at)),
             State::Queued { .. } => "queued".to_owned(),
@@ -154,6 +165,8 @@ fn show(effect: &Effect) -> Option<String> {
             Reason::ProbeFailed => "probe-failed".to_owned(),
             Reason::HookFailed => "hook-failed".to_owned(),
             Reason::InstanceUnready => "unready".to_owned(),
+            Reason::InstanceReloaded => "reloaded".to_owned(),
+            Reason::InstanceMainPid => "main".to_owned(),
             _ => return None,
         },
     })
@@ -695,7 +708,37 @@ fn programs_that_speak() {
         (by("sd_notify(3)", "WATCHDOG=trigger: as if the time were over"), "w", Always,
             &[("begin", "spawn starting"), ("spawned", "ready"), ("trigger", "probe-failed TERM asked(30000)!"), ("fed", "asked(30000)!"), ("trigger", "asked(30000)!")]),
         (by("systemd.service(5)", "WatchdogSec: counted from when it has started"), "Nw", Always,
-            &[("begin", "spawn starting"), ("spawned", "running"), ("60000ms", "running"), ("fed", "running"), ("STARTED", "ready"), ("29999ms", "ready"), ("1ms", "probe-failed TERM asked(30000)!")]),
+            &[("begin", "spawn starting"), ("spawned", "running"), ("9000ms", "running"), ("fed", "running"), ("STARTED", "ready"), ("29999ms", "ready"), ("1ms", "probe-failed TERM asked(30000)!")]),
+        (by("wsup", "a start that is never told to be done has failed after failure_threshold periods"), "N", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("9999ms", "running"), ("1ms", "probe-failed TERM asked(30000)!"), ("term", "spawn starting"), ("spawned", "running"), ("9999ms", "running"), ("STARTED", "ready"), ("60000ms", "ready")]),
+        (by("systemd.service(5)", "TimeoutStartSec: EXTEND_TIMEOUT_USEC puts it off, the last one counts"), "N", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("9000ms", "running"), ("+5000ms", "running"), ("4000ms", "running"), ("+3000ms", "running"), ("2999ms", "running"), ("1ms", "probe-failed TERM asked(30000)!")]),
+        (by("sd_notify(3)", "EXTEND_TIMEOUT_USEC: never shorter than the limit itself"), "N", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("+1000ms", "running"), ("9999ms", "running"), ("1ms", "probe-failed TERM asked(30000)!")]),
+        (by("systemd.service(5)", "TimeoutStartSec: EXTEND_TIMEOUT_USEC puts a startup probe's verdict off"), "u", Always,
+            &[("begin", "spawn starting"), ("spawned", "U? running"), ("U-", "probe-failed running"), ("+15000ms", "running"), ("10000ms", "U? running"), ("U-", "probe-failed running"), ("10000ms", "U? running"), ("U-", "TERM asked(30000)!")]),
+        (by("wsup", "EXTEND_TIMEOUT_USEC is nothing to who has started"), "Nl", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("STARTED", "L? ready"), ("+60000ms", "ready"), ("L-", "probe-failed ready"), ("10000ms", "L? ready"), ("L-", "probe-failed TERM asked(30000)!")]),
+        (by("systemd.service(5)", "TimeoutStopSec: EXTEND_TIMEOUT_USEC puts SIGKILL off"), "", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("leave", "TERM asked(30000)"), ("20000ms", "asked(10000)"), ("+15000ms", "asked(10000)"), ("10000ms", "asked(0)"), ("+10000ms", "asked(0)"), ("9999ms", "asked(0)"), ("1ms", "KILL asked(10000)"), ("+60000ms", "asked(10000)"), ("10000ms", "KILL asked(20000)")]),
+        (by("systemd.service(5)", "TimeoutStopSec: never shorter than the limit itself"), "", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("leave", "TERM asked(30000)"), ("+1ms", "asked(30000)"), ("29999ms", "asked(1)"), ("1ms", "KILL asked(10000)")]),
+        (by("wsup", "EXTEND_TIMEOUT_USEC leaves a pre_stop hook its time too"), "s", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("leave", "pre? hook(30000)"), ("+40000ms", "hook(30000)"), ("39999ms", "hook(0)"), ("1ms", "hook-failed TERM asked(2000)")]),
+        (by("sd_notify(3)", "STOPPING: it ends by itself, is not ready and not asked to end"), "s", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("STOPPING", "own(30000)"), ("STOPPING", "own(30000)"), ("1000ms", "own(29000)"), ("exit0", "spawn starting")]),
+        (by("sd_notify(3)", "STOPPING: TimeoutStopSec holds, then it is killed"), "", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("STOPPING", "own(30000)"), ("29999ms", "own(1)"), ("1ms", "KILL asked(10000)!"), ("exit1", "spawn starting")]),
+        (by("wsup", "STOPPING is judged as any end"), "", RestartPolicy::OnFailure,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("STOPPING", "own(30000)"), ("exit0", "succeeded")]),
+        (by("wsup", "an operator's stop asks what only says that it ends"), "s", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("STOPPING", "own(30000)"), ("1000ms", "own(29000)"), ("hold", "TERM asked(30000)"), ("term", "pending")]),
+        (by("wsup", "STOPPING while it is being stopped says nothing new"), "", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("leave", "TERM asked(30000)"), ("1000ms", "asked(29000)"), ("STOPPING", "asked(29000)"), ("exit0", "gone asked(29000)")]),
+        (by("sd_notify(3)", "RELOADING: it goes on, and says when it is done"), "n", Always,
+            &[("begin", "spawn starting"), ("spawned", "running"), ("READY", "ready"), ("RELOADING", "ready"), ("RELOADING", "ready"), ("RELOADED", "reloaded ready"), ("RELOADED", "ready")]),
+        (by("sd_notify(3)", "MAINPID: that process is followed, told once"), "", Always,
+            &[("begin", "spawn starting"), ("spawned", "ready"), ("MAINPID=7", "main ready"), ("MAINPID=7", "ready"), ("leave", "TERM asked(30000)"), ("MAINPID=7", "asked(30000)"), ("exit0", "gone asked(30000)")]),
         (by("wsup", "signs of life without a watchdog are nothing"), "r", Always,
             &[("begin", "spawn starting"), ("spawned", "R? running"), ("fed", "running"), ("trigger", "running")]),
         (by("wsup", "an end by the watchdog is a failure: the policy applies"), "w", RestartPolicy::Never,
@@ -707,6 +750,18 @@ fn programs_that_speak() {
             assert_eq!(life.happen(word), *want, "{rule}: step {at}, {word}");
         }
     }
+}
+
+/// What was said while no daemon was there comes after its first look at the clock.
+#[test]
+fn a_new_daemon_hears_first_what_was_said_of_the_start() {
+    let mut life = Life::new("N", RestartPolicy::Always);
+    life.happen("begin");
+    life.happen("spawned");
+    life.now = life.now.plus(Millis::from_secs(60));
+    life.one.adopted(life.now.mono);
+    assert_eq!(life.happen("0ms"), "running");
+    assert_eq!(life.happen("STARTED"), "ready");
 }
 
 /// A new daemon heard nothing of the program for as long as none was there.

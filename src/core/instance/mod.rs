@@ -7,6 +7,7 @@
 //! numbers, deadlines and reasons are inside the variants. Must not know controllers, units'
 //! specs beyond the template, or the outside world: it answers with [`Effect`]s.
 
+mod announced;
 mod begin;
 mod health;
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod watchdog;
 mod words;
 
 use super::action::{Hook, Step};
-use super::event::Exit;
+use super::event::{Announcement, Exit};
 use super::guard::Hold;
 use super::id::{InstanceId, UnitKey};
 use super::report::{Field, Reason};
@@ -137,6 +138,9 @@ pub enum State {
         rung: Rung,
         /// What follows.
         then: Then,
+        /// Its program has asked to be waited for until then before it is killed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extended: Option<Mono>,
     },
     /// It waits before the next start.
     Backoff {
@@ -216,6 +220,9 @@ pub struct Instance {
     /// What its process says of itself, for people (`STATUS=` of sd_notify(3)). Not remembered either.
     #[serde(skip)]
     pub says: Option<String>,
+    /// Its process says that it reads its configuration anew. Not remembered either.
+    #[serde(skip)]
+    pub reloading: bool,
 }
 
 /// What can happen to an instance.
@@ -256,6 +263,8 @@ pub enum Input<'a> {
         /// It says that it is not well.
         trigger: bool,
     },
+    /// The program says what becomes of it.
+    Announced(Announcement),
     /// A hook has returned.
     HookDone {
         /// Which.
@@ -341,7 +350,7 @@ impl Instance {
     /// When it wants to be looked at again.
     pub fn deadline(&self) -> Option<Mono> {
         match &self.state {
-            State::Stopping { rung, .. } => Some(rung.due()),
+            State::Stopping { rung, extended, .. } => Some(rung.due(*extended)),
             State::PostStart { until, .. } | State::Backoff { until, .. } => Some(*until),
             State::Running { probes, .. } => probes.as_ref()?.next_question(),
             State::Pending { .. }
@@ -390,6 +399,7 @@ impl Instance {
                 self.probed(now, asked, (kind, answer), message, effects);
             }
             Input::Fed { trigger } => self.fed(now, trigger, effects),
+            Input::Announced(word) => self.announced(now, word, effects),
             Input::HookDone { hook, failure } => match hook {
                 Hook::PostStart => self.post_start_done(now, failure, effects),
                 Hook::PreStop => self.pre_stop_done(now, failure, effects),

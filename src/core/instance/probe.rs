@@ -9,6 +9,11 @@
 //! it was asked to end or has ended. Answers about the process before never get here, since the
 //! core drops what comes from an earlier start.
 //!
+//! A probe of a program that speaks by itself is not asked, and what it did not say is no answer; but
+//! a start must end: where Kubernetes would have asked for the last time, at `failure_threshold` times
+//! `period`, the startup probe has failed. `EXTEND_TIMEOUT_USEC=` of sd_notify(3) puts that off, for
+//! probes that ask too.
+//!
 //! Two things differ from Kubernetes. The first question comes exactly `initial_delay` after the
 //! process's start, where Kubernetes waits for the next tick of its ticker. And an instance that
 //! was asked to end is not ready and is asked nothing, where Kubernetes goes on with readiness:
@@ -154,11 +159,17 @@ impl Counter {
     /// Counts an answer and gives what holds now. The verdict changes only when the answer has
     /// come as often in a row as its threshold says; an error leaves the count as it is.
     pub fn count(&mut self, answer: Answer) -> Verdict {
+        self.count_unless(answer, false)
+    }
+
+    /// The same; `put_off`: a failure decides nothing yet, however often it came.
+    fn count_unless(&mut self, answer: Answer, put_off: bool) -> Verdict {
         if self.held {
             return self.verdict;
         }
         let (threshold, verdict) = match answer {
             Answer::Success => (self.success_threshold, Verdict::Success),
+            Answer::Failure if put_off => (u32::MAX, Verdict::Failure),
             Answer::Failure => (self.failure_threshold, Verdict::Failure),
             Answer::Error => return self.verdict,
         };
@@ -169,6 +180,12 @@ impl Counter {
             self.held = self.kind.kills() && verdict == Verdict::Failure;
         }
         self.verdict
+    }
+
+    /// There was enough time for an answer.
+    fn fail(&mut self) {
+        (self.last, self.verdict) = (Some(Answer::Failure), Verdict::Failure);
+        self.held = self.kind.kills();
     }
 
     /// A new daemon counts from nothing, as a new kubelet does: not every answer that the last one
@@ -258,6 +275,9 @@ pub struct Probes {
     liveness: Option<Probe>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) watchdog: Option<Watchdog>,
+    /// Its program has asked to be given until then to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extended: Option<Mono>,
 }
 
 impl Probes {
@@ -271,6 +291,7 @@ impl Probes {
             watchdog: template
                 .watchdog
                 .map(|limit| Watchdog::new(limit, template.startup.is_none().then_some(since))),
+            extended: None,
         };
         let asks = KINDS.into_iter().any(|kind| probes.probe(kind).is_some());
         (asks || probes.watchdog.is_some()).then_some(probes)
@@ -287,11 +308,45 @@ impl Probes {
         self.started() && self.readiness.as_ref().is_none_or(is_good)
     }
 
-    /// When the next question is due, or the watchdog's time is over; `None`: not before something
-    /// else happens.
+    /// When the next question is due, or the time of the watchdog or of the start is over; `None`: not
+    /// before something else happens.
     pub fn next_question(&self) -> Option<Mono> {
         let watchdog = self.watchdog.as_ref().and_then(Watchdog::due);
-        KINDS.into_iter().filter_map(|kind| self.due(kind)).chain(watchdog).min()
+        let times = watchdog.into_iter().chain(self.start_limit());
+        KINDS.into_iter().filter_map(|kind| self.due(kind)).chain(times).min()
+    }
+
+    /// The start may take until then, if that is longer than it may anyway.
+    pub(super) fn extend(&mut self, until: Mono) {
+        if !self.started() {
+            self.extended = Some(until);
+        }
+    }
+
+    /// A new daemon hears only now what was said before.
+    pub(super) fn give_time_to_be_heard(&mut self, now: Mono) {
+        if let Some(probe) = self.startup.as_ref().filter(|probe| probe.pushed) {
+            let until = now.plus(probe.period);
+            self.extended = Some(self.extended.map_or(until, |extended| extended.max(until)));
+        }
+    }
+
+    /// When a program that says by itself that it has started must have said so.
+    fn start_limit(&self) -> Option<Mono> {
+        let probe = self.startup.as_ref()?;
+        let waits = probe.pushed && !self.started() && !probe.counter.held;
+        let tries = u64::from(probe.counter.failure_threshold);
+        let limit = probe.first.plus(Millis(probe.period.0.saturating_mul(tries)));
+        waits.then(|| self.extended.map_or(limit, |extended| limit.max(extended)))
+    }
+
+    /// Whether the time of the start is over: then the startup probe has failed. Gives why.
+    pub(super) fn start_is_late(&mut self, now: Mono) -> Option<String> {
+        let limit = self.start_limit().filter(|limit| *limit <= now)?;
+        let probe = self.startup.as_mut()?;
+        probe.counter.fail();
+        let since = limit.since(probe.first);
+        Some(format!("the program did not say within {since} that it has started"))
     }
 
     /// The questions that are due. They are taken for asked; each is to be answered once.
@@ -359,9 +414,10 @@ impl Probes {
 
     fn count(&mut self, kind: Kind, answer: Answer, now: Mono) -> Option<Change> {
         let was_ready = self.ready();
+        let put_off = kind == Kind::Startup && self.extended.is_some_and(|until| until > now);
         let probe = self.probe_mut(kind)?;
         let before = probe.counter.verdict();
-        let after = probe.counter.count(answer);
+        let after = probe.counter.count_unless(answer, put_off);
         if after == before {
             return None;
         }

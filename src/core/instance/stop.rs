@@ -33,6 +33,11 @@ pub enum Rung {
         /// When it is given up.
         until: Mono,
     },
+    /// It ends by itself, as it says (`STOPPING=1`): nobody has asked it to.
+    Own {
+        /// When SIGKILL is due.
+        kill_at: Mono,
+    },
     /// The stop signal was sent.
     Asked {
         /// When SIGKILL is due (again).
@@ -43,12 +48,14 @@ pub enum Rung {
 }
 
 impl Rung {
-    /// When the next rung is due.
-    pub const fn due(self) -> Mono {
-        match self {
-            Rung::Hook { until, .. } => until,
-            Rung::Asked { kill_at, .. } => kill_at,
-        }
+    /// When the next rung is due; `extended`: how long the program has asked to be waited for.
+    pub fn due(self, extended: Option<Mono>) -> Mono {
+        let (due, may_wait) = match self {
+            Rung::Hook { until, .. } => (until, true),
+            Rung::Own { kill_at } => (kill_at, true),
+            Rung::Asked { kill_at, kills } => (kill_at, kills == 0),
+        };
+        extended.filter(|_| may_wait).map_or(due, |extended| due.max(extended))
     }
 }
 
@@ -71,6 +78,10 @@ impl Instance {
             | State::Init { .. }
             | State::PostStart { .. }
             | State::Running { .. } => self.begin_to_stop(now, Then::Wish, "", effects),
+            // It has only said so, and ends for another reason than this wish.
+            State::Stopping { rung: Rung::Own { .. }, .. } => {
+                self.begin_to_stop(now, Then::Wish, "", effects);
+            }
             // The wish counts for more than what would have followed.
             State::Stopping { then, .. } => *then = Then::Wish,
             State::Pending { .. }
@@ -127,7 +138,7 @@ impl Instance {
         } else {
             Rung::Asked { kill_at: until, kills: 0 }
         };
-        self.state = State::Stopping { pid, rung, then };
+        self.state = State::Stopping { pid, rung, then, extended: None };
         let told = format!("{why}asked to end, killed after {grace}");
         effects.push(Effect::Tell(Note::normal(Reason::InstanceStopping, told)));
         effects.push(if hook {
@@ -161,18 +172,25 @@ impl Instance {
 
     /// The time of a rung is over.
     pub(super) fn next_rung(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let State::Stopping { rung, .. } = &mut self.state else { return };
-        if rung.due() > now.mono {
+        let State::Stopping { rung, extended, .. } = &mut self.state else { return };
+        if rung.due(*extended) > now.mono {
             return;
         }
         let grace = self.template.process.termination_grace_period;
+        let longer = match extended.take() {
+            Some(_) => " and the time that it has asked for",
+            None => "",
+        };
+        if let Rung::Own { kill_at } = *rung {
+            *rung = Rung::Asked { kill_at, kills: 0 };
+        }
         let Rung::Asked { kill_at, kills } = rung else {
             let failure = format!("did not end within the grace period of {grace}, given up");
             return self.pre_stop_done(now, Some(&failure), effects);
         };
         let pause = Millis(KILL_RETRY.0 << (*kills).min(10)).min(KILL_RETRY_MAX);
         let message = if *kills == 0 {
-            format!("did not end within {grace}, killed")
+            format!("did not end within {grace}{longer}, killed")
         } else {
             "still there after SIGKILL: it hangs in the kernel; killed again".to_owned()
         };

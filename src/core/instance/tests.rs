@@ -37,6 +37,7 @@ pub(super) fn instance(policy: RestartPolicy, steps: usize, state: State) -> Ins
         guard: None,
         early: Vec::new(),
         says: None,
+        reloading: false,
         unit: UnitKey::new(Kind::Deployment, UnitName::new("api").unwrap()),
         set: 1,
         template: Arc::new(template),
@@ -88,10 +89,13 @@ fn states() -> Vec<State> {
     for at in [past, NOW.mono, future] {
         all.push(State::PostStart { pid: 42, since, since_wall, until: at });
         let mut rungs = vec![Rung::Hook { since: past, until: at }];
+        rungs.push(Rung::Own { kill_at: at });
         rungs.extend([0, 1, 40].map(|kills| Rung::Asked { kill_at: at, kills }));
         for rung in rungs {
             for then in [Then::Wish, Then::Judge] {
-                all.extend([None, Some(42)].map(|pid| State::Stopping { pid, rung, then }));
+                for (pid, extended) in [(None, None), (Some(42), None), (Some(42), Some(future))] {
+                    all.push(State::Stopping { pid, rung, then, extended });
+                }
             }
         }
     }
@@ -128,6 +132,11 @@ fn inputs() -> Vec<Input<'static>> {
         Input::Hold,
         Input::Release,
         Input::Restart,
+        Input::Announced(Announcement::Extend(NOW.mono)),
+        Input::Announced(Announcement::Extend(NOW.mono.plus(Millis(1_000_000)))),
+        Input::Announced(Announcement::MainPid(44)),
+        Input::Announced(Announcement::Stopping),
+        Input::Announced(Announcement::Reloading(true)),
     ];
     for hook in [Hook::PostStart, Hook::PreStop] {
         all.extend([None, Some("exit code 1")].map(|failure| Input::HookDone { hook, failure }));

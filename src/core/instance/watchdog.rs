@@ -4,12 +4,11 @@
 //! Responsible for when its time is over. Must not know how signs arrive. A sign is not remembered over
 //! the end of the daemon: a new one gives the program its whole time again.
 
+use super::health::probe_failed;
 use super::probe::Kind;
 use super::stop::Then;
 use super::{Effect, Instance, State};
-use crate::core::report::{Field, Reason};
 use crate::core::time::{Millis, Mono, Now};
-use crate::core::workload::Note;
 use serde::{Deserialize, Serialize};
 
 /// A watchdog.
@@ -70,11 +69,7 @@ impl Instance {
     }
 
     fn bark(&mut self, now: Now, message: &str, effects: &mut Vec<Effect>) {
-        let word = Kind::Liveness.as_str();
-        effects.push(Effect::Tell(
-            Note::warning(Reason::ProbeFailed, format!("{word} probe: {message}"))
-                .with("probe", Field::Text(word.to_owned())),
-        ));
+        effects.push(probe_failed(Kind::Liveness, message));
         self.begin_to_stop(now, Then::Judge, "its watchdog: ", effects);
     }
 
@@ -82,6 +77,7 @@ impl Instance {
     pub(in crate::core) fn adopted(&mut self, now: Mono) {
         let State::Running { probes: Some(probes), .. } = &mut self.state else { return };
         probes.count_anew();
+        probes.give_time_to_be_heard(now);
         if let Some(watchdog) = &mut probes.watchdog {
             watchdog.renew(now);
         }

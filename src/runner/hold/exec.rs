@@ -188,7 +188,7 @@ impl Hold {
                     let _gone = epoll.delete(&pipe);
                 }
             }
-            Part::Cgroup => {}
+            Part::Cgroup | Part::Named => {}
         }
     }
 
@@ -224,7 +224,7 @@ impl Hold {
         if owned {
             self.execs.answer(exec.number, ExecEnd::Exited(exit), &exec.text);
         }
-        if !self.ending.is_empty() {
+        if self.adopts || !self.ending.is_empty() {
             // Its start may have waited for it.
             self.sweep = true;
         }

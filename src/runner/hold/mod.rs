@@ -6,6 +6,7 @@
 mod exec;
 mod journal;
 mod limits;
+mod main_pid;
 pub(super) mod notify;
 mod output;
 mod pack;
@@ -21,7 +22,7 @@ use super::outbox::Outbox;
 use super::protocol::{Held, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode};
 use super::spawn::{Spawner, Stdio};
 use super::start::{Life, Output, Part, Start, cgroup_name};
-use super::sys::{self, Wait};
+use super::sys;
 use crate::core::event::Exit;
 use crate::core::id::{InstanceId, UnitKey};
 use crate::os::clock;
@@ -68,9 +69,11 @@ pub(super) struct Hold {
     ending: BTreeSet<u64>,
     /// Orphans are to be looked at before the loop waits again.
     sweep: bool,
+    /// With cgroups: we are the child subreaper, and reap what we have adopted.
+    adopts: bool,
     /// For how many turns in a row some orphan could not be told from others.
     blank_turns: u32,
-    /// The numbers of all main processes, without cgroups.
+    /// The numbers of all processes that are waited for by a pidfd.
     mains: BTreeSet<i32>,
     /// When last looked at, orphans lived of which nothing tells whose they are.
     strays: bool,
@@ -114,6 +117,7 @@ impl Hold {
             ids: BTreeMap::new(),
             ending: BTreeSet::new(),
             sweep: false,
+            adopts: false,
             blank_turns: 0,
             mains: BTreeSet::new(),
             strays: false,
@@ -220,14 +224,8 @@ impl Hold {
         let numbers: Vec<_> = sockets.iter().map(|open| open.number()).collect();
         let (output, stdout, stderr) =
             self.open_output(&plan, inherited).map_err(|e| failed("output", &e))?;
-        let group = match self.cgroups.as_mut() {
-            Some(cgroups) => {
-                let made = cgroups.make(&cgroup_name(&plan)).map_err(|e| failed("cgroup", &e))?;
-                Some(made)
-            }
-            None => None,
-        };
-        let (group, dir) = group.unzip();
+        let made = self.cgroups.as_mut().map(|cgroups| cgroups.make(&cgroup_name(&plan)));
+        let (group, dir) = made.transpose().map_err(|e| failed("cgroup", &e))?.unzip();
         match self.limit(&plan, group.as_ref()) {
             Ok(missing) => self.warn_of_limits(&plan, &missing),
             Err(message) => {
@@ -263,6 +261,9 @@ impl Hold {
             held,
             pid: child.pid,
             pidfd: child.pidfd,
+            first_ended: false,
+            named: None,
+            misnamed: false,
             group,
             life: Life::Running,
             stop: None,
@@ -284,9 +285,7 @@ impl Hold {
         if self.starts.len() >= OPEN_LOGS_MAX {
             start.output.rest();
         }
-        if start.group.is_none() {
-            self.mains.insert(start.pid);
-        }
+        self.mains.insert(start.pid);
         if start.notify {
             self.notify.allow(start.pid, key);
         }
@@ -331,7 +330,7 @@ impl Hold {
         let Some(key) = self.key_of(id) else { return };
         let Some(start) = self.starts.get(&key) else { return };
         if matches!(start.life, Life::Running)
-            && let Err(error) = sys::pidfd_send_signal(start.pidfd.as_fd(), signal)
+            && let Err(error) = sys::pidfd_send_signal(start.main(), signal)
             && error.raw_os_error() != Some(nix::libc::ESRCH)
         {
             self.warn(key, format!("cannot be sent signal {signal}: {error}"));
@@ -363,7 +362,7 @@ impl Hold {
         let result = match (&start.group, &start.life) {
             (Some(group), _) => group.kill(),
             (None, Life::Running) => {
-                let roots = [start.pid];
+                let roots: Vec<i32> = start.leaders().collect();
                 orphans::signal_trees(&roots, nix::libc::SIGKILL, &BTreeSet::new())
             }
             (None, Life::Ending { .. }) => {
@@ -373,7 +372,7 @@ impl Hold {
         };
         if let Err(error) = result {
             // At least its main process must go.
-            let _sent = sys::pidfd_send_signal(start.pidfd.as_fd(), nix::libc::SIGKILL);
+            let _sent = sys::pidfd_send_signal(start.main(), nix::libc::SIGKILL);
             self.warn(key, format!("its processes cannot all be killed: {error}"));
         }
     }
@@ -397,9 +396,10 @@ impl Hold {
             return self.exec_ready(epoll, key, part);
         }
         match part {
-            Part::Main => self.main_ready(epoll, key),
+            Part::Main => self.first_ready(epoll, key),
+            Part::Named => self.named_ready(epoll, key),
             Part::Output(stream) => self.output_ready(epoll, key, stream),
-            Part::Cgroup => self.cgroup_ready(epoll, key),
+            Part::Cgroup => self.leftovers(epoll, key),
         }
     }
 
@@ -430,21 +430,9 @@ impl Hold {
         said.into_iter().for_each(|text| self.warn(key, text));
     }
 
-    fn main_ready(&mut self, epoll: &Epoll, key: u64) {
+    /// The main process has ended: deals with what it left behind.
+    fn main_ended(&mut self, epoll: &Epoll, key: u64, exit: Exit) {
         let Some(start) = self.starts.get_mut(&key) else { return };
-        if !matches!(start.life, Life::Running) {
-            return;
-        }
-        let fd = start.pidfd.as_fd();
-        let which = if start.group.is_some() { Wait::Pidfd(fd) } else { Wait::Keep(fd) };
-        let exit = match sys::wait(which) {
-            Ok(Some(exit)) => exit,
-            Ok(None) => return,
-            // Somebody has reaped it for us; that is not known to happen.
-            Err(_) => Exit::Unknown,
-        };
-        // Out of the poller before it is closed: a copy in a child would keep it in there.
-        let _gone = epoll.delete(&start.pidfd);
         start.life = Life::Ending { exit, at: clock::mono(), asked: false, watch: None };
         if start.group.is_some() {
             self.leftovers(epoll, key);
@@ -453,10 +441,6 @@ impl Hold {
             self.sweep = true;
             self.kill_execs_of(key);
         }
-    }
-
-    fn cgroup_ready(&mut self, epoll: &Epoll, key: u64) {
-        self.leftovers(epoll, key);
     }
 
     /// With a cgroup: ends the start if nothing lives in it, otherwise deals with what does.
@@ -507,11 +491,11 @@ impl Hold {
     fn finish(&mut self, epoll: &Epoll, key: u64) {
         self.ending.remove(&key);
         let Some(mut start) = self.starts.remove(&key) else { return };
-        let Life::Ending { exit, at, watch, .. } = start.life else { return };
+        let Life::Ending { exit, at, ref watch, .. } = start.life else { return };
         self.end_execs_of(epoll, key);
-        self.notify.forget(start.pid, key);
+        start.leaders().for_each(|pid| self.notify.forget(pid, key));
         if let Some(events) = watch {
-            let _gone = epoll.delete(&events);
+            let _gone = epoll.delete(events);
         }
         for stream in [Stream::Stdout, Stream::Stderr] {
             unwatch_pipe(epoll, &start.output, stream);
@@ -523,11 +507,7 @@ impl Hold {
         }
         self.warnings.extend(said.into_iter().map(|text| warning_of(&start.held, text)));
         self.journal.parting.extend(start.output.take_rest());
-        if start.group.is_none() {
-            // It was kept as a zombie so far.
-            let _reaped = sys::wait(Wait::Pidfd(start.pidfd.as_fd()));
-            self.mains.remove(&start.pid);
-        }
+        self.let_go(epoll, &start);
         let exit = match (exit, &start.group) {
             // We have not killed it, so somebody else has: the kernel, if it says so.
             (Exit::Signal(nix::libc::SIGKILL), Some(group))

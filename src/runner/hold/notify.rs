@@ -10,8 +10,11 @@
 
 use super::{Hold, Known};
 use crate::core::id::InstanceId;
-use crate::runner::protocol::Notice;
+use crate::core::time::Millis;
+use crate::os::clock;
+use crate::runner::protocol::{EXTEND_UNTIL, Notice};
 use crate::runner::sys::{self, Datagram};
+use nix::sys::epoll::Epoll;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -33,10 +36,17 @@ const KEYS: &[(&str, bool)] = &[
     ("READY", true),
     ("STATUS", true),
     ("STOPPING", true),
-    ("RELOADING", false),
+    ("RELOADING", true),
+    ("MAINPID", true),
+    (EXTEND, true),
     ("ERRNO", false),
     ("WATCHDOG", false),
 ];
+
+/// The span that a program asks for. What is handed on is the instant, [`EXTEND_UNTIL`].
+const EXTEND: &str = "EXTEND_TIMEOUT_USEC";
+/// A program is given no more than this at once: it is to say again and again that it still works.
+const EXTEND_MAX: Millis = Millis::from_secs(24 * 3_600);
 
 /// Names and values, the last of each.
 pub(in crate::runner) type Said = BTreeMap<String, String>;
@@ -79,11 +89,16 @@ impl Notify {
         self.by_pid.insert(pid, key);
     }
 
-    /// A start is gone.
-    pub(super) fn forget(&mut self, pid: i32, key: u64) {
+    /// A process is no main process any more.
+    pub(super) fn forget_sender(&mut self, pid: i32, key: u64) {
         if self.by_pid.get(&pid) == Some(&key) {
             self.by_pid.remove(&pid);
         }
+    }
+
+    /// A start with this main process is gone.
+    pub(super) fn forget(&mut self, pid: i32, key: u64) {
+        self.forget_sender(pid, key);
         self.news.remove(&key);
     }
 
@@ -95,7 +110,7 @@ impl Notify {
 
 impl Hold {
     /// Takes what has been sent.
-    pub(in crate::runner) fn hear(&mut self) {
+    pub(in crate::runner) fn hear(&mut self, epoll: &Epoll) {
         let mut buffer = [0; DATAGRAM_MAX];
         for _ in 0..TURN_MAX {
             let Some(socket) = self.notify.socket() else { return };
@@ -106,7 +121,7 @@ impl Hold {
             if let (true, Some(pid)) = (whole, pid)
                 && let Some(key) = self.speaker(pid)
             {
-                self.note(key, &String::from_utf8_lossy(text));
+                self.note(epoll, key, pid, &String::from_utf8_lossy(text));
             }
         }
     }
@@ -117,36 +132,65 @@ impl Hold {
             return Some(*key);
         }
         let key = match &self.cgroups {
-            Some(cgroups) => {
-                let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-                let id = id_of(cgroups.start_in(&text)?)?;
-                match self.ids.get(&id)? {
-                    Known::Live(key) => *key,
-                    Known::Ended(_) => return None,
-                }
-            }
+            Some(_) => self.start_of_cgroup(pid)?,
             None => {
                 let session = nix::unistd::getsid(Some(Pid::from_raw(pid))).ok()?;
                 *self.notify.by_pid.get(&session.as_raw())?
             }
         };
-        let start = self.starts.get(&key)?;
-        (self.notify.by_pid.get(&start.pid) == Some(&key)).then_some(key)
+        self.starts.get(&key)?.notify.then_some(key)
     }
 
-    fn note(&mut self, key: u64, text: &str) {
-        let Some(start) = self.starts.get_mut(&key) else { return };
+    /// The start in whose cgroup a process is.
+    pub(super) fn start_of_cgroup(&self, pid: i32) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let id = id_of(self.cgroups.as_ref()?.start_in(&text)?)?;
+        match self.ids.get(&id)? {
+            Known::Live(key) => Some(*key),
+            Known::Ended(_) => None,
+        }
+    }
+
+    fn note(&mut self, epoll: &Epoll, key: u64, sender: i32, text: &str) {
         for line in text.lines() {
             let Some((name, value)) = line.split_once('=') else { continue };
-            let Some((_, lasts)) = KEYS.iter().find(|(known, _)| *known == name) else { continue };
+            let Some((name, lasts)) = KEYS.iter().find(|(known, _)| *known == name) else {
+                continue;
+            };
             // It is shown on terminals.
             let printable = value.chars().filter(|c| !c.is_control());
             let value: String = printable.take(VALUE_MAX).collect();
-            if *lasts {
-                start.held.said.insert(name.to_owned(), value.clone());
+            match *name {
+                "MAINPID" if !self.name_main(epoll, key, &value) => {}
+                // The predecessor of the main process ends; the program does not.
+                "STOPPING" if self.is_former(key, sender) => {}
+                EXTEND => {
+                    let Ok(usec) = value.parse::<u64>() else { continue };
+                    let span = Millis(usec.div_ceil(1_000)).min(EXTEND_MAX);
+                    let until = clock::mono().plus(span).0.to_string();
+                    self.say(key, EXTEND_UNTIL, until, true);
+                }
+                _ => self.say(key, name, value, *lasts),
             }
-            self.notify.news.entry(key).or_default().insert(name.to_owned(), value);
         }
+    }
+
+    fn say(&mut self, key: u64, name: &str, value: String, lasts: bool) {
+        let Some(start) = self.starts.get_mut(&key) else { return };
+        let news = self.notify.news.entry(key).or_default();
+        if name == "READY" && start.held.said.remove("RELOADING").is_some() {
+            // It has reloaded.
+            news.insert("RELOADING".to_owned(), "0".to_owned());
+        }
+        if lasts {
+            start.held.said.insert(name.to_owned(), value.clone());
+        }
+        news.insert(name.to_owned(), value);
+    }
+
+    /// Whether a process was the main one of its start and is not any more.
+    fn is_former(&self, key: u64, pid: i32) -> bool {
+        self.starts.get(&key).is_some_and(|start| start.named.is_some() && start.pid == pid)
     }
 
     /// What the daemon is to be told. What one start says before that is told is one piece of news.

@@ -4,15 +4,20 @@
 //! is gone once nothing of them lives. Must not be run more than once a turn: it looks at all
 //! orphans at once.
 
-use super::{Hold, Life, Wait, sys};
+use super::{Hold, Life};
 use crate::runner::orphans::{self, Orphan};
+use crate::runner::sys::{self, Wait};
 use nix::libc::SIGKILL;
 use nix::sys::epoll::Epoll;
+use std::borrow::Cow;
 use std::io;
 
 /// How often in one turn the list of children is read again because something on it had ended.
 /// Commands must not wait for what dies faster than that: the next turn goes on.
 const SWEEP_ROUNDS: u32 = 64;
+
+/// How many are reaped in one turn.
+const REAP_MAX: u32 = 64;
 
 /// So many turns in a row are waited for processes without memory. It takes them microseconds to
 /// have some again or to end; one that makes itself look so must not keep the runner busy.
@@ -22,6 +27,11 @@ impl Hold {
     /// A child has ended that is no main process, or may have.
     pub(in crate::runner) fn child_ended(&mut self) {
         self.sweep = true;
+    }
+
+    /// With cgroups: whatever loses its parent becomes our child.
+    pub(in crate::runner) fn adopts_from_now_on(&mut self) {
+        self.adopts = true;
     }
 
     /// Whether [`Hold::sweep_orphans`] has more to do.
@@ -34,6 +44,9 @@ impl Hold {
     pub(in crate::runner) fn sweep_orphans(&mut self, epoll: &Epoll) {
         if !std::mem::take(&mut self.sweep) {
             return;
+        }
+        if self.cgroups.is_some() {
+            return self.reap_adopted();
         }
         let (adopted, settled) = match self.adopted() {
             Ok(adopted) => adopted,
@@ -56,6 +69,19 @@ impl Hold {
             // Where /proc fails now, the next end of a child brings us here again.
             let _killed = orphans::signal_trees(&roots, SIGKILL, &self.mains);
         }
+    }
+
+    /// With cgroups: reaps what was adopted. Whose it was makes no difference, and nothing waits for it.
+    fn reap_adopted(&mut self) {
+        for _ in 0..REAP_MAX {
+            match sys::ended_child() {
+                // One of ours, whose end is seen to by its pidfd, and then this is done again.
+                Some(pid) if self.mains.contains(&pid) => return,
+                Some(pid) => drop(sys::wait(Wait::Pid(pid))),
+                None => return,
+            }
+        }
+        self.sweep = true;
     }
 
     /// All living children that are no main processes, and whether that is all of them.
@@ -91,9 +117,7 @@ impl Hold {
         if adopted.is_empty() || self.ending.len() < self.starts.len() {
             return Vec::new();
         }
-        let owned = |orphan: &&Orphan| {
-            self.starts.values().any(|start| orphan.belongs(start.pid, &start.marks))
-        };
+        let owned = |orphan: &&Orphan| self.starts.values().any(|start| start.owns(orphan));
         adopted.iter().filter(|orphan| !owned(orphan)).map(|orphan| orphan.process.pid).collect()
     }
 
@@ -109,10 +133,16 @@ impl Hold {
         let Some(start) = self.starts.get_mut(&key) else { return };
         let mut roots: Vec<i32> = adopted
             .iter()
-            .filter(|orphan| orphan.belongs(start.pid, &start.marks))
+            .filter(|orphan| start.owns(orphan))
             .map(|orphan| orphan.process.pid)
             .collect();
         roots.extend(unowned);
+        let mut keep = Cow::Borrowed(&self.mains);
+        if let Some(first) = start.first_alive() {
+            // It was given up as the main process, and is none that others may not touch.
+            roots.push(first);
+            keep.to_mut().remove(&first);
+        }
         if roots.is_empty() {
             if settled && !self.execs.any_of(key) {
                 self.finish(epoll, key);
@@ -123,10 +153,10 @@ impl Hold {
         let Life::Ending { asked, .. } = &mut start.life else { return };
         // Their ends come as SIGCHLD, and then this is done again.
         let result = match start.stop {
-            _ if must_kill => orphans::signal_trees(&roots, SIGKILL, &self.mains),
+            _ if must_kill => orphans::signal_trees(&roots, SIGKILL, &keep),
             Some(signal) if !*asked => {
                 *asked = true;
-                orphans::signal_trees(&roots, signal, &self.mains)
+                orphans::signal_trees(&roots, signal, &keep)
             }
             Some(_) | None => Ok(()),
         };

@@ -137,6 +137,7 @@ impl Facts {
             | Event::ProbeTold { .. }
             | Event::WatchdogFed { .. }
             | Event::StatusTold { .. }
+            | Event::Announced { .. }
             | Event::PortTaken { .. }
             | Event::DataRemoved { .. } => {}
         }
@@ -238,6 +239,7 @@ impl Facts {
             | Event::ProbeTold { id, .. }
             | Event::WatchdogFed { id, .. }
             | Event::StatusTold { id, .. }
+            | Event::Announced { id, .. }
             | Event::PortTaken { id, .. } => id,
             Event::NodesChanged { unit, .. } | Event::DataRemoved { unit, .. } => {
                 news.touched.insert(unit.clone());
