@@ -11,6 +11,8 @@
 
 #[path = "runner/exec.rs"]
 mod exec;
+#[path = "runner/fdstore.rs"]
+mod fdstore;
 #[path = "runner/notify.rs"]
 mod notify;
 #[path = "runner/resources.rs"]

@@ -200,6 +200,19 @@ impl Core {
         None
     }
 
+    /// The unit and the name of the instance of this start, while it is the last one.
+    pub fn instance_of(&self, id: InstanceId) -> Option<(UnitKey, String)> {
+        let instance =
+            self.instances.get(&id.slot).filter(|one| one.generation == id.generation)?;
+        Some((instance.unit.clone(), instance.name.to_string()))
+    }
+
+    /// Whether there is an instance of this unit and name.
+    pub fn has_instance(&self, unit: &UnitKey, name: &str) -> bool {
+        let slots = self.names.get(name).into_iter().flatten();
+        slots.filter_map(|slot| self.instances.get(slot)).any(|one| one.unit == *unit)
+    }
+
     /// The probes of this start that its program answers by itself with `READY=1`.
     pub fn ready_probes(&self, id: InstanceId) -> Vec<probe::Kind> {
         let instance = self.instances.get(&id.slot).filter(|one| one.generation == id.generation);

@@ -22,7 +22,7 @@ use crate::core::report::{Field, Reason, Report, Severity};
 use crate::core::spec::{Nodes, SocketSpec};
 use crate::os::clock;
 use crate::runner::client::Link;
-use crate::runner::protocol::Command;
+use crate::runner::protocol::{Command, Keeper};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub(super) struct Hands {
     nodes: BTreeMap<UnitKey, JoinHandle<()>>,
     /// Units and controllers of which it was told that limits are not enforced.
     unenforced: BTreeSet<(UnitKey, String)>,
+    /// Instances that a runner keeps descriptors for.
+    keepers: BTreeSet<Keeper>,
     pub(super) aside: Aside,
     pub(super) beside: Beside,
     /// Somebody wants everything to end now: nothing is started, and nothing asked to end.
@@ -72,6 +74,7 @@ impl Hands {
             store_rests: false,
             nodes: BTreeMap::new(),
             unenforced: BTreeSet::new(),
+            keepers: BTreeSet::new(),
             aside: Aside::new()?,
             beside: Beside::default(),
             at_once: false,
@@ -150,7 +153,7 @@ impl Hands {
             Action::Signal { id, signal } => {
                 self.runners.command(id, Command::Signal { id, signal });
             }
-            Action::InstanceGone { unit, instance } => self.instance_gone(&unit, instance),
+            Action::InstanceGone { unit, instance } => self.instance_gone(unit, instance),
             Action::UnitGone { unit } => self.unit_gone(unit, core),
             Action::RemoveData { unit, dir } => self.remove_data(unit, dir),
             Action::WatchNodes { unit, nodes } => self.watch_nodes(unit, nodes),
@@ -191,6 +194,24 @@ impl Hands {
         self.runners.flush();
     }
 
+    /// Remembers for whom a runner that was just met keeps descriptors, and has those dropped whose
+    /// instance is gone: the last daemon may have ended before it said so.
+    pub(super) fn take_keepers(&mut self, core: &Core, keepers: Vec<Keeper>) {
+        for keeper in keepers {
+            if core.has_instance(&keeper.unit, &keeper.instance) {
+                self.keepers.insert(keeper);
+            } else {
+                self.runners.drop_stored(&keeper);
+            }
+        }
+        self.runners.flush();
+    }
+
+    /// A runner keeps descriptors for this instance.
+    pub(super) fn keeps(&mut self, unit: UnitKey, instance: String) {
+        self.keepers.insert(Keeper { unit, instance });
+    }
+
     /// Has sockets opened and closed; whoever needs one that cannot be opened says so at its start.
     fn want_sockets(&mut self, unit: UnitKey, sockets: &[SocketSpec]) {
         match self.planner.sockets(sockets) {
@@ -199,7 +220,12 @@ impl Hands {
         }
     }
 
-    fn instance_gone(&self, unit: &UnitKey, instance: String) {
+    fn instance_gone(&mut self, unit: UnitKey, instance: String) {
+        let keeper = Keeper { unit, instance };
+        if self.keepers.remove(&keeper) {
+            self.runners.drop_stored(&keeper);
+        }
+        let Keeper { unit, instance } = keeper;
         let dir = self.settings.logs.join(unit.name.as_str());
         self.aside.run(move || logs::keep_last(&dir, &instance));
     }

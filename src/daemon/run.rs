@@ -79,10 +79,12 @@ impl Daemon {
         let core = boot::core(&settings, found)?;
         let listening: Vec<UnitKey> =
             links.iter().flat_map(|(_, link)| link.welcome().listening.clone()).collect();
+        let keepers = links.iter().flat_map(|(_, link)| link.welcome().keepers.clone()).collect();
         let mut hands =
             Hands::new(&settings, (lock, store, links), inputs.clone(), events).map_err(fail)?;
         hands.sweep_logs(&core);
         hands.offer_sockets(&core, listening);
+        hands.take_keepers(&core, keepers);
         let units = UnitFiles::new(settings.units.clone(), settings.only.clone());
         let watched = watch::Sender::new(BTreeSet::new());
         input::signals(&inputs, settings.mode).map_err(fail)?;
@@ -185,9 +187,12 @@ impl Daemon {
             Input::RunnerFound(number, found) => {
                 let events = match found {
                     Ok(link) => {
-                        let listening = link.welcome().listening.clone();
+                        let welcome = link.welcome();
+                        let (listening, keepers) =
+                            (welcome.listening.clone(), welcome.keepers.clone());
                         let events = self.hands.runner_found(number, link);
                         self.hands.offer_sockets(&self.core, listening);
+                        self.hands.take_keepers(&self.core, keepers);
                         events
                     }
                     Err(error) => self.hands.runner_missing(number, &error),

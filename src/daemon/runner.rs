@@ -22,7 +22,7 @@ use crate::core::report::{Reason, Report, Severity};
 use crate::os::clock;
 use crate::runner::client::Link;
 use crate::runner::protocol::{
-    Command, ExecPlan, Notice, Outcome, SpawnPlan, TreeMode, Welcome, encode, feature,
+    Command, ExecPlan, Keeper, Notice, Outcome, SpawnPlan, TreeMode, Welcome, encode, feature,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -211,6 +211,13 @@ impl Holder {
             && one.knows(feature::SOCKETS)
         {
             one.tell(command);
+        }
+    }
+
+    /// An instance is gone for good: what it gave a runner to keep is dropped.
+    pub(super) fn drop_stored(&mut self, keeper: &Keeper) {
+        for one in self.runners.values_mut().filter(|one| one.knows(feature::STORE)) {
+            one.tell(Command::DropStored(keeper.clone()));
         }
     }
 

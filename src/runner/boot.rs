@@ -29,9 +29,12 @@ const SOCKETS_USUAL: u64 = 128;
 const NOTIFY_NAME: &str = "notify.sock";
 
 /// Descriptors for the runner itself: sockets, the poller, connections, log files that are kept
-/// open, hooks and probes, listening sockets, a start that is under way.
-const FILES_OF_OUR_OWN: u64 =
-    64 + SOCKETS_USUAL + super::hold::OPEN_LOGS_MAX as u64 + 2 * super::hold::EXECS_MAX as u64;
+/// open, hooks and probes, listening sockets, what programs gave us to keep, a start that is under way.
+const FILES_OF_OUR_OWN: u64 = 64
+    + SOCKETS_USUAL
+    + super::hold::OPEN_LOGS_MAX as u64
+    + 2 * super::hold::EXECS_MAX as u64
+    + super::hold::KEPT_MAX_ALL as u64;
 
 /// Descriptors for a start: its process, its two pipes, and one for what happens to it (its
 /// cgroup's events while it ends, its log file while it is written).

@@ -105,6 +105,7 @@ pub fn needs_output(command: &Command) -> bool {
         | Command::Signal { .. }
         | Command::KillExec { .. }
         | Command::Sockets { .. }
+        | Command::DropStored(_)
         | Command::Ack { .. }
         | Command::SetLastWill { .. }
         | Command::Shutdown => false,

@@ -322,6 +322,7 @@ impl Runner {
             }
             Command::KillExec { number } => self.hold.kill_exec(number),
             Command::Sockets { unit, wanted } => self.hold.want_sockets(&unit, &wanted),
+            Command::DropStored(keeper) => self.hold.drop_stored(&self.epoll, &keeper),
             Command::Ack { upto } => self.hold.ack(upto),
             Command::SetLastWill { stop_all } => {
                 if let Some(conn) = self.conns.get_mut(&token) {
@@ -363,6 +364,7 @@ impl Runner {
             pending,
             capacity: self.capacity,
             listening: self.hold.listening(),
+            keepers: self.hold.keepers(),
             features: protocol::feature::ALL.iter().map(|name| (*name).to_owned()).collect(),
         }));
         let Some(conn) = self.conns.get_mut(&token) else { return };
@@ -487,6 +489,7 @@ impl Runner {
             && self.lonely_at.is_none()
             && self.hold.outbox.is_empty()
             && self.hold.listening().is_empty()
+            && self.hold.keepers().is_empty()
     }
 
     /// Goes, unless somebody has connected at the last moment.

@@ -89,8 +89,10 @@ pub mod feature {
     pub const NOTIFY: &str = "notify";
     /// Knows [`super::SpawnPlan::sockets`].
     pub const SOCKETS: &str = "sockets";
+    /// Knows [`super::Command::DropStored`].
+    pub const STORE: &str = "store";
     /// All that this version knows.
-    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC, NOTIFY, SOCKETS];
+    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC, NOTIFY, SOCKETS, STORE];
 }
 
 /// Where a program's output goes.
@@ -328,6 +330,8 @@ pub enum Command {
         /// All that it wants.
         wanted: Vec<SocketPlan>,
     },
+    /// This instance is gone for good: what it gave to keep is closed.
+    DropStored(Keeper),
     /// The daemon has taken all events up to this number to heart.
     Ack {
         /// The last such event's number.
@@ -363,6 +367,18 @@ pub enum TreeMode {
 /// milliseconds of the clock that [`Mono`] is, for a daemon may hear of it late.
 pub const EXTEND_UNTIL: &str = "EXTEND_UNTIL_MSEC";
 
+/// A start is handed at most so many descriptors, sockets and what it had kept.
+pub const SOCKETS_MAX: usize = 60;
+
+/// An instance that descriptors are kept for (`FDSTORE=1` of sd_notify(3)), from one start to the next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Keeper {
+    /// The unit it belongs to.
+    pub unit: UnitKey,
+    /// Its name.
+    pub instance: String,
+}
+
 /// A start that the runner knows: its process was started and no daemon has acknowledged its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -377,8 +393,8 @@ pub struct Held {
     /// It has ended: its `Exited` is among the events that follow.
     #[serde(default)]
     pub ended: bool,
-    /// What it has said of itself and what still holds: READY, STATUS, STOPPING, RELOADING, MAINPID and
-    /// [`EXTEND_UNTIL`].
+    /// What it has said of itself and what still holds: READY, STATUS, STOPPING, RELOADING, MAINPID,
+    /// [`EXTEND_UNTIL`], and as FDSTORE how many descriptors are kept for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub said: BTreeMap<String, String>,
 }
@@ -460,6 +476,9 @@ pub struct Welcome {
     /// The units that it holds sockets open for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listening: Vec<UnitKey>,
+    /// The instances that it keeps descriptors for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keepers: Vec<Keeper>,
     /// What it can do beyond the first version: names of [`feature`].
     #[serde(default)]
     pub features: Vec<String>,

@@ -106,6 +106,10 @@ pub(super) struct Start {
     pub(super) kill: bool,
     /// How its orphans are recognised without cgroups.
     pub(super) marks: Vec<Vec<u8>>,
+    /// How many sockets it was handed.
+    pub(super) sockets: usize,
+    /// That it may not have more descriptors kept was warned of.
+    pub(super) refused_store: bool,
     /// The sockets that it was handed: as long as it has them, they are open.
     pub(super) _sockets: Vec<Rc<Open>>,
     /// It may speak for itself.

@@ -20,6 +20,9 @@ use std::ptr::NonNull;
 /// a debug build.
 const STACK_SIZE: usize = 64 << 10;
 
+/// So many descriptors are taken with one datagram; the kernel closes the others.
+const DESCRIPTORS_MAX: usize = 64;
+
 /// What a child of [`clone3`] runs: it gets the pointer that was handed in and never returns.
 pub(super) type ChildMain = unsafe extern "C" fn(*mut c_void) -> !;
 
@@ -334,6 +337,17 @@ pub(super) fn ended_child() -> Option<i32> {
     (result == 0 && pid > 0).then_some(pid)
 }
 
+/// Whether two descriptors are one open file (kcmp(2)). Where that cannot be told, they are not.
+pub(super) fn same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    const KCMP_FILE: i32 = 0;
+    let own = std::process::id();
+    // SAFETY: no memory is involved.
+    let order = unsafe {
+        libc::syscall(libc::SYS_kcmp, own, own, KCMP_FILE, one.as_raw_fd(), other.as_raw_fd())
+    };
+    order == 0
+}
+
 /// An exit as wait(2) encodes it.
 pub(super) fn exit_of_status(status: i32) -> Exit {
     match status & 0x7f {
@@ -478,7 +492,7 @@ pub(super) struct Datagram {
 /// # Errors
 /// As recvmsg(2).
 pub(super) fn receive_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
-    let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; 4]);
+    let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; DESCRIPTORS_MAX]);
     let mut bytes = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;

@@ -218,3 +218,40 @@ fn a_program_that_replaces_itself_is_followed() {
     daemon.wait_ready("web", 1);
     assert_eq!(daemon.ps("web")[0]["restarts"], 1);
 }
+
+/// Gives a descriptor to keep when it has got none, and else writes what it has got.
+#[test]
+fn descriptors_that_are_kept_outlive_process_and_daemon_and_end_with_the_instance() {
+    let words = "import socket; socket.send_fds; import os; os.memfd_create";
+    let there = Command::new("python3").args(["-c", words]).output();
+    if !there.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no python3 to send descriptors with: {there:?}");
+        return;
+    }
+    let unit = "kind = \"statefulset\"\n[process]\ncommand = [\"python3\", \"-u\", \"-c\", '''\n\
+        import os, socket, time\n\
+        if os.environ.get(\"LISTEN_FDNAMES\") == \"state\":\n\
+        \x20   print(\"got\", os.pread(3, 100, 0).decode())\n\
+        else:\n\
+        \x20   state = os.memfd_create(\"state\"); os.write(state, b\"what was\")\n\
+        \x20   s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+        \x20   text = [b\"FDSTORE=1\\nFDNAME=state\\nSTATUS=given\"]\n\
+        \x20   s.connect(os.environ[\"NOTIFY_SOCKET\"]); socket.send_fds(s, text, [state])\n\
+        \x20   print(\"gave\")\n\
+        time.sleep(1000)''']\n[probes.liveness]\nwatchdog = \"1h\"\n";
+    let mut daemon = Daemon::start(&[("db", unit)]);
+    let log = |d: &Daemon| d.read("log/db/db-0.log");
+    daemon.wait("it was taken", |d| d.ps("db").first().is_some_and(|one| one["says"] == "given"));
+    daemon.kill();
+    daemon.launch();
+    daemon.ctl_ok(&["signal", "db-0", "SIGKILL"]);
+    daemon.wait("it came back", |d| log(d) == "gave\ngot what was\n");
+    daemon.ctl_ok(&["restart", "db-0"]);
+    daemon.wait("it came back", |d| log(d).matches("got what was").count() == 2);
+    // Another instance of the same name begins with nothing.
+    daemon.ctl_ok(&["scale", "db", "--replicas", "0"]);
+    daemon.wait("it is gone", |d| d.ps("db").is_empty());
+    daemon.ctl_ok(&["scale", "db", "--replicas", "1"]);
+    daemon.wait("it has got nothing", |d| log(d).matches("gave").count() == 2);
+    assert_eq!(log(&daemon).matches("got").count(), 2);
+}

@@ -9,7 +9,7 @@ use crate::core::event::Exit;
 use crate::runner::logs::index::Stream;
 use crate::runner::logs::pump;
 use crate::runner::protocol::{EXEC_TEXT_MAX, ExecEnd, ExecPlan, LogPlan, Notice};
-use crate::runner::spawn::Stdio;
+use crate::runner::spawn::{Handed, Stdio};
 use crate::runner::start::{Life, Part, Start};
 use crate::runner::sys::{self, Wait};
 use nix::sys::epoll::Epoll;
@@ -135,7 +135,7 @@ impl Hold {
         let stdio = Stdio {
             stdout: stdout.as_ref().map(OwnedFd::as_fd),
             stderr: stderr.as_ref().map(OwnedFd::as_fd),
-            sockets: &[],
+            handed: &Handed::default(),
         };
         let child = self.spawner.spawn(&plan, &stdio, group.as_ref().map(OwnedFd::as_fd))?;
         let key = self.next_key;

@@ -4,6 +4,7 @@
 //! gone and its output is in the log. Must not know connections, units' specs or any policy.
 
 mod exec;
+mod fdstore;
 mod journal;
 mod limits;
 mod main_pid;
@@ -33,6 +34,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 pub(super) use exec::EXECS_MAX;
+pub(super) use fdstore::KEPT_MAX_ALL;
 
 /// With more starts than this, log files are not kept open between two writes: descriptors are
 /// scarcer than time then (20,000 for a process is a common limit that cannot be raised).
@@ -88,6 +90,7 @@ pub(super) struct Hold {
     journal: journal::State,
     execs: exec::Execs,
     sockets: sockets::Sockets,
+    store: fdstore::Store,
     pub(super) notify: notify::Notify,
     packer: Packer,
     /// The process number of the packer's helper.
@@ -129,6 +132,7 @@ impl Hold {
             journal: journal::State::new(journal),
             execs: exec::Execs::default(),
             sockets: sockets::Sockets::default(),
+            store: fdstore::Store::default(),
             notify,
             packer: Packer::default(),
             helper: 0,
@@ -221,7 +225,7 @@ impl Hold {
             plan.envp.push(variable.into());
         }
         let sockets = self.sockets.hand(&plan)?;
-        let numbers: Vec<_> = sockets.iter().map(|open| open.number()).collect();
+        let handed = self.handed(&plan, &sockets);
         let (output, stdout, stderr) =
             self.open_output(&plan, inherited).map_err(|e| failed("output", &e))?;
         let made = self.cgroups.as_mut().map(|cgroups| cgroups.make(&cgroup_name(&plan)));
@@ -236,7 +240,7 @@ impl Hold {
         let stdio = Stdio {
             stdout: stdout.as_ref().map(OwnedFd::as_fd),
             stderr: stderr.as_ref().map(OwnedFd::as_fd),
-            sockets: &numbers,
+            handed: &handed,
         };
         let child = match self.spawner.spawn(&plan, &stdio, dir.as_ref().map(OwnedFd::as_fd)) {
             Ok(child) => child,
@@ -270,6 +274,8 @@ impl Hold {
             kill: false,
             marks,
             notify: plan.notify,
+            sockets: sockets.len(),
+            refused_store: false,
             _sockets: sockets.into_iter().filter(|open| !open.is_own()).collect(),
             output,
         })
@@ -392,6 +398,9 @@ impl Hold {
     /// Something of a start is ready.
     pub(super) fn ready(&mut self, epoll: &Epoll, token: u64) {
         let (key, part) = Part::of(token);
+        if self.store.has(key) {
+            return self.stored_hung_up(epoll, key);
+        }
         if self.execs.has(key) {
             return self.exec_ready(epoll, key, part);
         }

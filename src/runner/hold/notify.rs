@@ -43,6 +43,8 @@ const KEYS: &[(&str, bool)] = &[
     ("WATCHDOG", false),
 ];
 
+/// How many descriptors are kept for it.
+const STORED: &str = "FDSTORE";
 /// The span that a program asks for. What is handed on is the instant, [`EXTEND_UNTIL`].
 const EXTEND: &str = "EXTEND_TIMEOUT_USEC";
 /// A program is given no more than this at once: it is to say again and again that it still works.
@@ -115,13 +117,18 @@ impl Hold {
         for _ in 0..TURN_MAX {
             let Some(socket) = self.notify.socket() else { return };
             let Ok(datagram) = sys::receive_datagram(socket.as_fd(), &mut buffer) else { return };
-            // Descriptors that came with it are closed here: that is what BARRIER=1 waits for.
-            let Datagram { len, whole, pid, descriptors: _closed } = datagram;
+            // Descriptors that came with it and are not to be kept are closed here: that is what
+            // BARRIER=1 waits for.
+            let Datagram { len, whole, pid, descriptors } = datagram;
             let text = buffer.get(..len).unwrap_or_default();
             if let (true, Some(pid)) = (whole, pid)
                 && let Some(key) = self.speaker(pid)
             {
-                self.note(epoll, key, pid, &String::from_utf8_lossy(text));
+                let text = String::from_utf8_lossy(text);
+                if let Some(kept) = self.store(epoll, key, &text, descriptors) {
+                    self.say(key, STORED, kept.to_string(), true);
+                }
+                self.note(epoll, key, pid, &text);
             }
         }
     }

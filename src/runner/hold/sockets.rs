@@ -8,6 +8,7 @@ use super::Hold;
 use crate::core::id::UnitKey;
 use crate::os::holder;
 use crate::runner::protocol::{Listen, Notice, SocketPlan, SpawnPlan};
+use crate::runner::spawn::Handed;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, UnixAddr, bind, connect,
@@ -173,6 +174,19 @@ fn file_of(path: &Path) -> Option<(u64, u64)> {
 }
 
 impl Hold {
+    /// What a start gets from descriptor 3 on: its sockets, then what it had kept.
+    pub(super) fn handed(&self, plan: &SpawnPlan, sockets: &[Rc<Open>]) -> Handed {
+        let mut handed = Handed::default();
+        handed.numbers.extend(sockets.iter().map(|open| open.number()));
+        handed.names.extend(plan.sockets.iter().map(|one| one.name.clone()));
+        if plan.notify {
+            let (numbers, names) = self.stored(&plan.unit, &plan.instance);
+            handed.numbers.extend(numbers);
+            handed.names.extend(names);
+        }
+        handed
+    }
+
     /// Carries `Sockets` out.
     pub(in crate::runner) fn want_sockets(&mut self, unit: &UnitKey, wanted: &[SocketPlan]) {
         if let Err(message) = self.sockets.want(unit, wanted) {

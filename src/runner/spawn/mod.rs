@@ -55,7 +55,14 @@ pub(super) struct Stdio<'a> {
     pub(super) stdout: Option<BorrowedFd<'a>>,
     pub(super) stderr: Option<BorrowedFd<'a>>,
     /// What it gets from descriptor 3 on.
-    pub(super) sockets: &'a [RawFd],
+    pub(super) handed: &'a Handed,
+}
+
+/// Descriptors for a child, by our own numbers, and what LISTEN_FDNAMES calls each.
+#[derive(Debug, Default)]
+pub(super) struct Handed {
+    pub(super) numbers: Vec<RawFd>,
+    pub(super) names: Vec<String>,
 }
 
 /// Starts children.
@@ -150,7 +157,7 @@ impl Spawner {
         stdio: &Stdio<'_>,
         cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Child, String> {
-        let mut prepared = Prepared::new(plan, self.nofile, stdio.sockets)
+        let mut prepared = Prepared::new(plan, self.nofile, stdio.handed)
             .map_err(|e| format!("cannot start {}: {e}", plan.instance))?;
         let word: *const Word = self.word.start().cast_const().cast();
         // SAFETY: the page is mapped for as long as `self` lives, large enough and aligned; zero

@@ -3,9 +3,10 @@
 //! Responsible for everything that a child needs being there before it is made: strings, limits,
 //! masks. Must not start anything.
 
+use super::Handed;
 use super::child::{ChildData, Word};
 use super::sandbox::Sandbox;
-use crate::runner::protocol::{Bytes, Credentials, SpawnPlan};
+use crate::runner::protocol::{Bytes, Credentials, SOCKETS_MAX, SpawnPlan};
 use nix::libc;
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -14,8 +15,7 @@ use std::ptr;
 /// 8192).
 const CPUS_MAX: usize = 8192;
 
-/// A start is handed at most so many sockets. What else a child keeps open has numbers above theirs.
-const SOCKETS_MAX: usize = 60;
+/// What else than the descriptors that it is handed a child keeps open has numbers above theirs.
 pub(super) const ABOVE_SOCKETS: i32 = 64;
 
 /// The variable that the child completes with its own number (sd_listen_fds(3)).
@@ -98,7 +98,7 @@ impl Prepared {
     pub(super) fn new(
         plan: &SpawnPlan,
         nofile: libc::rlimit64,
-        sockets: &[i32],
+        handed: &Handed,
     ) -> Result<Prepared, String> {
         if plan.argv.is_empty() || plan.candidates.is_empty() {
             return Err("the command is empty".into());
@@ -125,15 +125,15 @@ impl Prepared {
             }
             None => None,
         };
-        if sockets.len() > SOCKETS_MAX {
-            return Err(format!("{} sockets are too many, at most {SOCKETS_MAX}", sockets.len()));
+        let count = handed.numbers.len();
+        if count > SOCKETS_MAX {
+            return Err(format!("{count} sockets are too many, at most {SOCKETS_MAX}"));
         }
         let mut envp = plan.envp.clone();
         let mut listen_pid = Vec::new();
-        if !sockets.is_empty() {
-            let names: Vec<&str> = plan.sockets.iter().map(|one| one.name.as_str()).collect();
-            envp.push(format!("LISTEN_FDS={}", sockets.len()).into());
-            envp.push(format!("LISTEN_FDNAMES={}", names.join(":")).into());
+        if count > 0 {
+            envp.push(format!("LISTEN_FDS={count}").into());
+            envp.push(format!("LISTEN_FDNAMES={}", handed.names.join(":")).into());
             listen_pid.extend_from_slice(LISTEN_PID);
             listen_pid.resize(LISTEN_PID.len() + PID_DIGITS, 0);
         }
@@ -143,7 +143,7 @@ impl Prepared {
             envp.pointers.insert(0, listen_pid.as_ptr().cast());
         }
         Ok(Prepared {
-            sockets: sockets.to_vec(),
+            sockets: handed.numbers.clone(),
             listen_pid,
             candidates: Strings::new(&plan.candidates, "the command")?,
             argv: Strings::new(&plan.argv, "a word of the command")?,
