@@ -285,6 +285,36 @@ fn mistakes_are_named_with_their_place() {
     }
 }
 
+/// What is proposed instead, where that is clear.
+#[test]
+fn mistakes_have_their_remedies() {
+    let rows: &[(&str, Option<&str>)] = &[
+        ("0 0 * * 5-2", Some("split it: `5-6,0-2`")),
+        ("0 0 * * fri-sun", Some("write Sunday as 7: `fri-7`")),
+        ("0 0 * * 5-0", Some("write Sunday as 7: `5-7`")),
+        ("30-0 * * * *", Some("split it: `30-59,0-0`")),
+        ("0 22-6 * * *", Some("split it: `22-23,0-6`")),
+        ("0 0 * * * *", Some("no seconds and no years")),
+        ("0 0 * *", Some("such as `0 3 * * *`")),
+        ("", Some("five fields, such as `0 3 * * *`")),
+        ("TZ=UTC 0 0 * * *", Some("give it as `time_zone`")),
+        ("@every", Some("such as `@every 1h30m`")),
+        ("@every 5", Some("h, m, s or ms")),
+        ("@every 5d", Some("write days as hours: 24h")),
+        ("@every five", Some("such as `1h30m`")),
+        ("@reboot", Some("a unit of kind job runs once")),
+        ("@often", Some("in lower case")),
+        ("60 * * * *", None),
+        ("*/0 * * * *", None),
+    ];
+    for (text, want) in rows {
+        let help = Schedule::parse(text).unwrap_err().help;
+        assert_eq!(help.is_some(), want.is_some(), "{text}: {help:?}");
+        let help = help.unwrap_or_default();
+        assert!(help.contains(want.unwrap_or_default()), "{text}: {help}");
+    }
+}
+
 #[test]
 fn every_takes_go_durations() {
     let rows: &[(Rule, &str, u64)] = &[
