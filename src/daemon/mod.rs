@@ -36,6 +36,7 @@ pub mod settings;
 pub mod store;
 pub mod systemd;
 pub mod timer;
+mod tls;
 pub mod turn;
 pub mod units;
 pub mod users;

@@ -4,6 +4,7 @@
 //! within its time. Must not know instances, nor count.
 
 use super::beside::duration;
+use super::tls;
 use crate::core::instance::probe::Answer;
 use crate::core::time::Millis;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -13,6 +14,7 @@ use hyper::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 /// So often a redirection is followed (Go's `http.Client`, which kubelet asks with).
@@ -41,9 +43,10 @@ impl Target {
     pub fn http(text: &str) -> Result<Target, String> {
         let uri: Uri = text.parse().map_err(|error| format!("`{text}` is not a URL: {error}"))?;
         match (uri.scheme_str(), uri.host()) {
-            (Some("http"), Some(_)) => Ok(Target::Http(uri)),
-            (Some("https"), Some(_)) => Err("https probes are not supported yet".to_owned()),
-            _ => Err(format!("`{text}` is not a URL: write http://HOST:PORT/PATH")),
+            (Some("http" | "https"), Some(_)) => Ok(Target::Http(uri)),
+            _ => Err(format!(
+                "`{text}` is not a URL: write http://HOST:PORT/PATH or https://HOST:PORT/PATH"
+            )),
         }
     }
 }
@@ -102,10 +105,23 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn get(uri: &Uri) -> Result<Response<Incoming>, Failure> {
     let host = uri.host().ok_or("no host")?;
-    let port = uri.port_u16().unwrap_or(80);
+    let secure = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
     // Brackets belong to the URL, not to the address.
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((name, port)).await?;
+    if secure {
+        exchange(tls::connect(name, stream).await?, uri, host).await
+    } else {
+        exchange(stream, uri, host).await
+    }
+}
+
+/// One question over a connection that is there.
+async fn exchange<S>(stream: S, uri: &Uri, host: &str) -> Result<Response<Incoming>, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let carried = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -136,17 +152,19 @@ fn elsewhere<B>(uri: &Uri, response: &Response<B>) -> Option<Uri> {
             | StatusCode::PERMANENT_REDIRECT
     );
     let location = response.headers().get(LOCATION).filter(|_| moved)?.to_str().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
     let next: Uri = match location.parse::<Uri>().ok()? {
         whole if whole.scheme().is_some() => whole,
         part if part.authority().is_none() && location.starts_with('/') => {
-            format!("http://{}{location}", uri.authority()?).parse().ok()?
+            format!("{scheme}://{authority}{location}").parse().ok()?
         }
         _ => {
             let dir = uri.path().rsplit_once('/').map_or("", |(dir, _)| dir);
-            format!("http://{}{dir}/{location}", uri.authority()?).parse().ok()?
+            format!("{scheme}://{authority}{dir}/{location}").parse().ok()?
         }
     };
-    let same = next.host() == uri.host() && next.scheme_str() == Some("http");
+    // On the same host the scheme makes no difference, nor does the port.
+    let same = next.host() == uri.host() && matches!(next.scheme_str(), Some("http" | "https"));
     same.then_some(next)
 }
 

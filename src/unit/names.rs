@@ -304,8 +304,10 @@ pub fn regex(text: &str) -> Result<(), Complaint> {
 /// The rule it breaks.
 pub fn http_url(text: &str) -> Result<(), Complaint> {
     let example = "write for example \"http://127.0.0.1:8000/healthz\"";
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err(Complaint::new(format!("`{text}` is not an http:// address")).help(example));
+    let Some(rest) = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme))
+    else {
+        let complaint = format!("`{text}` is not an http:// or https:// address");
+        return Err(Complaint::new(complaint).help(example));
     };
     if rest.split('/').next().unwrap_or_default().is_empty() || rest.contains(char::is_whitespace) {
         return Err(Complaint::new(format!("`{text}` has no host to ask")).help(example));

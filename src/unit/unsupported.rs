@@ -5,17 +5,13 @@
 
 use super::complaint::Complaint;
 use super::report::Report;
-use super::tree::{Entry, Node, Table, Value};
+use super::tree::{Entry, Node, Table};
 
 /// Whether a value asks for something.
 type Asks = fn(&Node) -> bool;
 
 fn always(_: &Node) -> bool {
     true
-}
-
-fn https(node: &Node) -> bool {
-    matches!(&node.value, Value::Text(url) if url.starts_with("https:"))
 }
 
 /// What units are read for.
@@ -41,9 +37,6 @@ use Missing::{Hands, Head};
 /// Paths of keys (`*`: every key of the table), which of their values ask for something, and
 /// where they are missing.
 const ROWS: &[(&str, Asks, Missing)] = &[
-    ("probes.startup.http", https, Hands),
-    ("probes.readiness.http", https, Hands),
-    ("probes.liveness.http", https, Hands),
     ("probes.startup.log", always, Hands),
     ("probes.readiness.log", always, Hands),
     ("probes.liveness.log", always, Hands),

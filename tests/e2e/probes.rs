@@ -4,6 +4,7 @@ use crate::support::{Daemon, pid_of};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -149,4 +150,24 @@ fn a_new_daemon_goes_on_asking() {
     assert_eq!(daemon.ps("api")[0]["pid"], before, "it is the same process all the time");
     well.store(false, Ordering::SeqCst);
     daemon.wait("it is not ready any more", |d| ready(d, "api") == 0);
+}
+
+#[test]
+fn a_probe_over_https_believes_any_certificate() {
+    let made = Command::new("openssl").arg("version").output();
+    if !made.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no openssl to serve https with: {made:?}");
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let unit = format!(
+        "kind = \"statefulset\"\n[[init]]\ncommand = [\"openssl\", \"req\", \"-x509\", \"-nodes\", \"-newkey\", \
+         \"rsa:2048\", \"-subj\", \"/CN=elsewhere.example\", \"-days\", \"1\", \"-keyout\", \
+         \"@DIR@/scratch/key.pem\", \"-out\", \"@DIR@/scratch/cert.pem\"]\n\
+         [process]\ncommand = [\"openssl\", \"s_server\", \"-quiet\", \"-www\", \"-accept\", \"127.0.0.1:{port}\", \
+         \"-key\", \"@DIR@/scratch/key.pem\", \"-cert\", \"@DIR@/scratch/cert.pem\"]\n\
+         [probes.readiness]\nhttp = \"https://127.0.0.1:{port}/\"\nperiod = \"1s\"\ntimeout = \"10s\"\n"
+    );
+    let daemon = Daemon::start(&[("web", &unit)]);
+    daemon.wait_ready("web", 1);
 }
