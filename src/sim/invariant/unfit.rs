@@ -1,11 +1,13 @@
 //! A process is ended for a probe only after as many failures in a row as its threshold says, told
-//! for this very start since the last success, and is ended then; for a `post_start` hook only when
-//! that has failed or has had its time.
+//! for this very start since the last success, and is ended then; for a startup probe that waits for the
+//! program's own word when the time for that is over; for a `post_start` hook only when that has failed or
+//! has had its time.
 //!
 //! Kubernetes semantics, section 9 (liveness and startup verdict "failure": kill) and section 11 (a
 //! failed `postStart` kills the program).
 
 use super::facts::Facts;
+use super::tally::Tally;
 use super::{Invariant, Turn, Verdict};
 use crate::core::id::InstanceId;
 use crate::core::instance::probe::Kind;
@@ -46,6 +48,14 @@ impl Invariant for Unfit {
     }
 }
 
+/// Whether a program that is not asked whether it has started has been silent for too long.
+fn is_late(tally: &Tally, at: u64) -> bool {
+    let Some(spec) = Kind::Startup.spec(&tally.template) else { return false };
+    let limit = spec.initial_delay.0 + spec.period.0 * u64::from(spec.failure_threshold);
+    let since = tally.known_since.filter(|_| spec.handler.is_pushed());
+    since.is_some_and(|since| at.saturating_sub(since) >= limit)
+}
+
 fn for_a_reason(facts: &Facts, turn: &Turn<'_>, id: InstanceId, why: &str) -> Verdict {
     let Some(tally) = facts.tallies.get(id) else {
         return Err(format!("{id} has neither probes nor hooks: {why}"));
@@ -54,7 +64,8 @@ fn for_a_reason(facts: &Facts, turn: &Turn<'_>, id: InstanceId, why: &str) -> Ve
         if why.starts_with(&format!("its {} probe failed", kind.as_str())) {
             let bad = tally.of(kind).bad;
             let limit = kind.spec(&tally.template).map(|spec| spec.failure_threshold);
-            if limit.is_none_or(|limit| bad < limit) {
+            let silent = kind == Kind::Startup && is_late(tally, turn.at());
+            if limit.is_none_or(|limit| bad < limit) && !silent {
                 return Err(format!("{id} is ended after {bad} failures in a row: {why}"));
             }
             return Ok(());
