@@ -194,6 +194,7 @@ fn plan(dir: &Path, number: usize, bytes: usize) -> SpawnPlan {
             max_files: FILES,
             compress: false,
         },
+        awaited: Default::default(),
         new_run: true,
     }
 }

@@ -25,6 +25,8 @@ mod sandbox;
 mod sockets;
 #[path = "runner/trees.rs"]
 mod trees;
+#[path = "runner/watch.rs"]
+mod watch;
 
 use rig::{Rig, each_mode, is_root, sh};
 use std::fs;

@@ -5,7 +5,7 @@
 
 use super::exit;
 use crate::os::unit_files;
-use crate::unit::{Diagnostic, FileReport, Loaded, Purpose, Severity, load_for, procfile};
+use crate::unit::{Diagnostic, FileReport, Loaded, Severity, load, procfile};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ enum Format {
 /// Checks the files: 0 if all are valid, 1 if not, 2 if a path is not there.
 pub fn run(args: Args) -> ExitCode {
     let paths = if args.paths.is_empty() { vec![PathBuf::from(DEFAULT_PATH)] } else { args.paths };
-    let loaded = match read(Purpose::Run, &paths) {
+    let loaded = match read(&paths) {
         Ok(loaded) => loaded,
         Err(error) => {
             let help = "name unit files or directories: wsup check PATH...";
@@ -61,12 +61,12 @@ pub fn run(args: Args) -> ExitCode {
 ///
 /// # Errors
 /// A path that is not there, for people.
-pub(super) fn read(purpose: Purpose, paths: &[PathBuf]) -> Result<Loaded, String> {
+pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded, String> {
     let (procfiles, units): (Vec<&PathBuf>, Vec<&PathBuf>) =
         paths.iter().partition(|path| procfile::is_procfile(path) && !path.is_dir());
     let units: Vec<PathBuf> = units.into_iter().cloned().collect();
     let sources = unit_files::read(&units).map_err(|error| error.to_string())?;
-    let mut loaded = load_for(purpose, sources);
+    let mut loaded = load(sources);
     for path in procfiles {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;

@@ -15,7 +15,7 @@ use crate::core::time::{Millis, Wall};
 use crate::daemon::zones::SystemZones;
 use crate::sim::scenario::script::{self, Deed};
 use crate::sim::scenario::{EVENTS_MAX, Play, Script, Setting};
-use crate::unit::{Complaint, Loaded, Purpose, duration, render};
+use crate::unit::{Complaint, Loaded, duration, render};
 use jiff::Timestamp;
 use screen::Screen;
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ pub fn run(args: Args) -> ExitCode {
 fn simulate(args: Args) -> Result<u8, Refusal> {
     let paths =
         if args.paths.is_empty() { vec![PathBuf::from(check::DEFAULT_PATH)] } else { args.paths };
-    let loaded = check::read(Purpose::Simulate, &paths).map_err(Refusal::Usage)?;
+    let loaded = check::read(&paths).map_err(Refusal::Usage)?;
     if loaded.has_errors() {
         check::print_text(&loaded)?;
         return Err(Refusal::Invalid);
@@ -206,5 +206,5 @@ fn read_script(path: &Path, units: &[UnitSpec]) -> Result<(Script, Later), Refus
 /// below the present one.
 fn read_units(script: &Path, dir: &str) -> Result<Loaded, String> {
     let beside = script.parent().map(|place| place.join(dir)).filter(|path| path.exists());
-    check::read(Purpose::Simulate, &[beside.unwrap_or_else(|| PathBuf::from(dir))])
+    check::read(&[beside.unwrap_or_else(|| PathBuf::from(dir))])
 }

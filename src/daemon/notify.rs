@@ -5,9 +5,9 @@
 use super::run::Daemon;
 use crate::core::event::{Announcement, Event};
 use crate::core::id::InstanceId;
-use crate::core::instance::probe::Answer;
+use crate::core::instance::probe::{Answer, Kind};
 use crate::core::time::Mono;
-use crate::runner::protocol::EXTEND_UNTIL;
+use crate::runner::protocol::{EXTEND_UNTIL, FOUND};
 use std::collections::BTreeMap;
 
 impl Daemon {
@@ -27,6 +27,12 @@ impl Daemon {
             for kind in self.core.ready_probes(id) {
                 let (answer, message) = (Answer::Success, "READY=1".to_owned());
                 self.tell(Event::ProbeTold { id, kind, answer, message });
+            }
+        }
+        for kind in [Kind::Startup, Kind::Readiness] {
+            if let Some(line) = said(&format!("{FOUND}{}", kind.as_str())) {
+                let message = format!("it has written: {line}");
+                self.tell(Event::ProbeTold { id, kind, answer: Answer::Success, message });
             }
         }
         match said("WATCHDOG") {

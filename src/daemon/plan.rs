@@ -17,6 +17,8 @@ use crate::core::spec::{
 use crate::runner::protocol::{
     Bytes, Credentials, Listen, LogPlan, RlimitPlan, SandboxPlan, SocketPlan, SpawnPlan, candidates,
 };
+use crate::unit::names;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -105,7 +107,7 @@ impl Planner {
             cwd: self.cwd(process, &vars)?,
             resources: template.resources,
             sandbox: sandbox(&template.sandbox, &vars)?,
-            envp: vars.into_iter().map(joined).collect(),
+            envp: vars.iter().map(joined).collect(),
             credentials: identity.map(|Identity { uid, gid, groups, .. }| Credentials {
                 uid,
                 gid,
@@ -122,6 +124,7 @@ impl Planner {
                 Step::Main => self.sockets(&spawn.sockets)?,
                 Step::Init(_) | Step::Hook(_) | Step::Probe(_) => Vec::new(),
             },
+            awaited: awaited(spawn, &vars)?,
             log: self.log(spawn),
             new_run: begins_run(spawn),
         })
@@ -300,6 +303,21 @@ fn value(text: &str, vars: &Vars) -> Vec<u8> {
     expand(text, |name| vars.get(name).cloned())
 }
 
+/// What the program's output is searched for, by the kind of the probe that waits for it.
+fn awaited(spawn: &Spawn, vars: &Vars) -> Result<BTreeMap<String, String>, String> {
+    let mut awaited = BTreeMap::new();
+    for kind in [Kind::Startup, Kind::Readiness] {
+        let probe = kind.spec(&spawn.template).filter(|_| spawn.step == Step::Main);
+        if let Some(ProbeHandler::Log(text)) = probe.map(|spec| &spec.handler) {
+            let text = String::from_utf8_lossy(&value(text, vars)).into_owned();
+            names::regex(&text)
+                .map_err(|wrong| format!("probes.{}.log: {}", kind.as_str(), wrong.message))?;
+            awaited.insert(kind.as_str().to_owned(), text);
+        }
+    }
+    Ok(awaited)
+}
+
 fn without_nul(what: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     if bytes.contains(&0) {
         Err(format!("{what} has a NUL byte, which none can have"))
@@ -308,8 +326,9 @@ fn without_nul(what: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     }
 }
 
-fn joined((name, value): (String, Vec<u8>)) -> Bytes {
-    let mut pair = name.into_bytes();
+fn joined((name, value): (&String, &Vec<u8>)) -> Bytes {
+    let mut pair = Vec::with_capacity(name.len() + 1 + value.len());
+    pair.extend(name.as_bytes());
     pair.push(b'=');
     pair.extend(value);
     Bytes::from(pair)

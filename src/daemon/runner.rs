@@ -174,7 +174,7 @@ impl Holder {
     pub(super) fn spawn(&mut self, plan: SpawnPlan) -> Result<(), String> {
         let id = plan.id;
         let (boxed, speaks) = (plan.sandbox.is_some(), plan.notify);
-        let listens = !plan.sockets.is_empty();
+        let (listens, awaits) = (!plan.sockets.is_empty(), !plan.awaited.is_empty());
         let command = Command::Spawn(Box::new(plan));
         let too_long = |error| format!("command and environment are too long: {error}");
         let runner = if listens { FIRST } else { self.with_room() };
@@ -184,6 +184,7 @@ impl Holder {
             (boxed, feature::SANDBOX, "[sandbox]"),
             (speaks, feature::NOTIFY, "probe by `notify` and no watchdog"),
             (listens, feature::SOCKETS, "[[sockets]]"),
+            (awaits, feature::LOG_PROBES, "probe by `log`"),
         ];
         for (_, name, what) in needs.iter().filter(|(needed, ..)| *needed) {
             if !one.knows(name) {

@@ -91,8 +91,10 @@ pub mod feature {
     pub const SOCKETS: &str = "sockets";
     /// Knows [`super::Command::DropStored`].
     pub const STORE: &str = "store";
+    /// Knows [`super::SpawnPlan::awaited`].
+    pub const LOG_PROBES: &str = "log_probes";
     /// All that this version knows.
-    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC, NOTIFY, SOCKETS, STORE];
+    pub const ALL: &[&str] = &[RESOURCES, SANDBOX, EXEC, NOTIFY, SOCKETS, STORE, LOG_PROBES];
 }
 
 /// Where a program's output goes.
@@ -176,6 +178,10 @@ pub struct SpawnPlan {
     /// It may speak for itself (sd_notify(3)): NOTIFY_SOCKET is added to its environment.
     #[serde(default)]
     pub notify: bool,
+    /// Regular expressions by name: the first line of its output that matches one is told, as [`FOUND`]
+    /// and the name among what it has said.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub awaited: BTreeMap<String, String>,
     /// Where stdout and stderr go.
     pub log: LogPlan,
     /// Whether its output begins a new run in the log (what `logs --previous` counts by). False
@@ -362,6 +368,9 @@ pub enum TreeMode {
         reason: String,
     },
 }
+
+/// With the name of a [`SpawnPlan::awaited`] behind it: the line that matched. No program can say that.
+pub const FOUND: &str = "FOUND:";
 
 /// The name in [`Held::said`] and [`Notice::Told`] that stands for EXTEND_TIMEOUT_USEC: the instant, in
 /// milliseconds of the clock that [`Mono`] is, for a daemon may hear of it late.
@@ -570,6 +579,7 @@ mod tests {
             notify: true,
             listener: Some(UnitKey::new(Kind::CronJob, UnitName::new("api").unwrap())),
             sockets: Vec::new(),
+            awaited: BTreeMap::new(),
             new_run: true,
         }
     }

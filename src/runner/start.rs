@@ -8,6 +8,7 @@ use super::hold::sockets::Open;
 use super::logs::index::Stream;
 use super::logs::pump::{Pump, Turn};
 use super::logs::sink::Sink;
+use super::logs::watch::Watch;
 use super::orphans::Orphan;
 use super::protocol::{Held, SpawnPlan};
 use crate::core::event::Exit;
@@ -153,16 +154,25 @@ pub(super) struct Output {
     stdout: Option<Pump>,
     stderr: Option<Pump>,
     compress: bool,
+    /// Lines that are waited for.
+    watch: Watch,
     /// In which turn of the loop it was carried last, and how much of its budget is spent.
     spent: (u64, usize),
 }
 
 impl Output {
     /// Pipes that lead to a log.
-    pub(super) fn new(log: Sink, compress: bool, stdout: OwnedFd, stderr: OwnedFd) -> Output {
+    pub(super) fn new(
+        log: Sink,
+        compress: bool,
+        watch: Watch,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    ) -> Output {
         Output {
             log: Some(log),
             compress,
+            watch,
             stdout: Some(Pump::new(stdout, Stream::Stdout)),
             stderr: Some(Pump::new(stderr, Stream::Stderr)),
             spent: (0, 0),
@@ -206,7 +216,7 @@ impl Output {
             // The poller says again that there is something.
             return Turn::Carried(0);
         }
-        let turn = pump.turn(log, buffer, said);
+        let turn = pump.turn(log, &mut self.watch, buffer, said);
         if let Turn::Carried(len) = turn {
             self.spent.1 += len;
             if self.is_blocked() {
@@ -214,6 +224,11 @@ impl Output {
             }
         }
         turn
+    }
+
+    /// Lines that were waited for and have come: what for, and the line.
+    pub(super) fn take_found(&mut self) -> Vec<(String, String)> {
+        self.watch.take_found()
     }
 
     /// Gives a pipe up that has ended; what it held back is written.
@@ -262,7 +277,7 @@ impl Output {
     pub(super) fn finish(&mut self, buffer: &mut [u8], said: &mut Vec<String>) {
         let Some(log) = self.log.as_mut() else { return };
         for mut pump in [self.stdout.take(), self.stderr.take()].into_iter().flatten() {
-            pump.drain(log, buffer, said);
+            pump.drain(log, &mut self.watch, buffer, said);
         }
         log.end(said);
     }

@@ -10,7 +10,6 @@ use super::keys;
 use super::lower;
 use super::report::{FileText, Report};
 use super::tree::{self, Place, Table};
-use super::unsupported::{self, Purpose};
 use super::walk::Walk;
 use crate::core::id::{Kind, UnitKey, UnitName};
 use crate::core::spec::UnitSpec;
@@ -139,12 +138,7 @@ pub(super) struct Draft {
 /// Reads all files: syntax, keys, values, rules between values, rules between units. A wrong file
 /// spoils no other.
 pub fn load(sources: Vec<Source>) -> Loaded {
-    load_for(Purpose::Run, sources)
-}
-
-/// The same for another purpose, which may refuse fewer keys as not supported yet.
-pub fn load_for(purpose: Purpose, sources: Vec<Source>) -> Loaded {
-    let mut drafts: Vec<Draft> = sources.into_iter().map(|s| draft(s, purpose)).collect();
+    let mut drafts: Vec<Draft> = sources.into_iter().map(draft).collect();
     check::replace(&mut drafts);
     check::across(&mut drafts);
     let mut loaded = Loaded::default();
@@ -207,7 +201,7 @@ fn text_of(content: Content) -> (String, Option<(usize, String)>) {
     }
 }
 
-fn draft(source: Source, purpose: Purpose) -> Draft {
+fn draft(source: Source) -> Draft {
     let is_unit = !matches!(source.content, Content::Absent);
     let parts: Vec<(PathBuf, Content)> = std::iter::once((source.path.clone(), source.content))
         .chain(source.drop_ins.into_iter().map(|drop_in| (drop_in.path, drop_in.content)))
@@ -259,7 +253,6 @@ fn draft(source: Source, purpose: Purpose) -> Draft {
     };
     if is_unit {
         understand(&mut draft, whole);
-        unsupported::refuse(&draft.table, purpose, &mut draft.report);
     }
     draft
 }

@@ -6,8 +6,7 @@
 //! 2. `identity`: kind and name first, because the kind decides which keys exist.
 //! 3. `walk`: every key and value against the one table in `keys`.
 //! 4. `lower`: to [`crate::core::spec`], with the rules between values.
-//! 5. `unsupported`: what this version does not do yet is refused by name.
-//! 6. `check`: the rules between units.
+//! 5. `check`: the rules between units.
 //!
 //! Every pass adds to the same report and none stops at an error, so that all mistakes of all files
 //! are shown at once. Nothing here reads a file, a clock or the environment: a list of texts goes
@@ -31,11 +30,9 @@ pub mod suggest;
 pub(crate) mod syntax;
 pub(crate) mod tree;
 mod unknown;
-mod unsupported;
 mod walk;
 pub mod words;
 
 pub use complaint::Complaint;
 pub use diagnose::{Diagnostic, Severity, render};
-pub use load::{Content, DropIn, FileReport, InvalidUnit, Loaded, Source, load, load_for};
-pub use unsupported::Purpose;
+pub use load::{Content, DropIn, FileReport, InvalidUnit, Loaded, Source, load};

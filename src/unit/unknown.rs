@@ -67,6 +67,17 @@ fn elsewhere(name: &str, ours: &str, kind: Option<Kind>, path: &str) -> Option<S
         .filter(|(_, key)| *key == name || *key == ours)
         .map(|(table, key)| join(table, key))
         .collect();
+    // A table beside this one is meant sooner than one somewhere else.
+    if let Some((above, _)) = path.rsplit_once('.') {
+        let beside = |full: &String| {
+            full.rsplit_once('.').is_some_and(|(table, _)| {
+                table.rsplit_once('.').is_some_and(|(parent, _)| parent == above)
+            })
+        };
+        if found.iter().any(beside) {
+            found.retain(beside);
+        }
+    }
     found.extend(suggest::foreign(ours).filter(|_| found.is_empty()).map(str::to_owned));
     let full = found.first()?;
     let Some((table, key)) = full.rsplit_once('.') else {

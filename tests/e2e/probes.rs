@@ -171,3 +171,35 @@ fn a_probe_over_https_believes_any_certificate() {
     let daemon = Daemon::start(&[("web", &unit)]);
     daemon.wait_ready("web", 1);
 }
+
+#[test]
+fn a_line_of_output_tells_that_a_program_is_ready() {
+    let unit = "kind = \"deployment\"\n[process]\n\
+        command = [\"sh\", \"-c\", \"echo begins; while [ ! -e $DIR/go ]; do sleep 0.01; done; \
+        echo listening on port $PORT_NUMBER; exec sleep 1000\"]\n\
+        env = { DIR = \"@DIR@/scratch\", PORT_NUMBER = \"80\" }\n\
+        [probes.startup]\nlog = \"^begins$\"\n\
+        [probes.readiness]\nlog = 'listening on port $(PORT_NUMBER)$'\n";
+    let mut daemon = Daemon::start(&[("api", unit)]);
+    daemon.wait("it runs", |d| event(d, "InstanceStarted", "started as process"));
+    // A daemon that comes later hears of it too.
+    let log = |d: &Daemon| d.ctl_ok(&["logs", "api"]).contains("begins");
+    daemon.wait("it has begun", log);
+    assert_eq!(ready(&daemon, "api"), 0);
+    daemon.kill();
+    fs::write(daemon.path("scratch/go"), "").unwrap();
+    daemon.launch();
+    daemon.wait_ready("api", 1);
+    let pid = pid_of(&daemon.ps("api")[0]);
+
+    // One that never comes: the start is given up, and why is told.
+    let never = "kind = \"job\"\n[process]\ncommand = [\"sh\", \"-c\", \"echo something else; exec sleep 1000\"]\n\
+        [restart]\npolicy = \"never\"\n[job]\nbackoff_limit = 0\n\
+        [probes.startup]\nlog = \"ready\"\nperiod = \"1s\"\nfailure_threshold = 1\n";
+    daemon.write_unit("late", never);
+    daemon.wait("the start has taken too long", |d| {
+        event(d, "ProbeFailed", "did not say within 1s that it has started")
+    });
+    assert_eq!(pid_of(&daemon.ps("api")[0]), pid);
+    assert_eq!(daemon.stop(), 0);
+}

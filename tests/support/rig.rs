@@ -308,6 +308,7 @@ impl Rig {
                 max_files: 3,
                 compress: false,
             },
+            awaited: Default::default(),
             new_run: true,
         }
     }

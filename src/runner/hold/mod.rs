@@ -20,7 +20,7 @@ use super::logs::packer::Packer;
 use super::logs::pump::{READ_MAX, Turn};
 use super::orphans;
 use super::outbox::Outbox;
-use super::protocol::{Held, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode};
+use super::protocol::{FOUND, Held, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode};
 use super::spawn::{Spawner, Stdio};
 use super::start::{Life, Output, Part, Start, cgroup_name};
 use super::sys;
@@ -435,6 +435,9 @@ impl Hold {
         }
         if let Some(path) = start.output.take_rotated() {
             self.packer.add(path);
+        }
+        for (name, line) in start.output.take_found() {
+            self.say(key, &format!("{FOUND}{name}"), line, true);
         }
         said.into_iter().for_each(|text| self.warn(key, text));
     }

@@ -182,7 +182,7 @@ impl Hold {
         }
     }
 
-    fn say(&mut self, key: u64, name: &str, value: String, lasts: bool) {
+    pub(super) fn say(&mut self, key: u64, name: &str, value: String, lasts: bool) {
         let Some(start) = self.starts.get_mut(&key) else { return };
         let news = self.notify.news.entry(key).or_default();
         if name == "READY" && start.held.said.remove("RELOADING").is_some() {

@@ -6,6 +6,7 @@ use super::{Hold, Inherited};
 use crate::runner::logs::journal::JournalLog;
 use crate::runner::logs::pump;
 use crate::runner::logs::sink::Sink;
+use crate::runner::logs::watch::Watch;
 use crate::runner::logs::write::Log;
 use crate::runner::protocol::{LogPlan, SpawnPlan};
 use crate::runner::start::Output;
@@ -25,7 +26,11 @@ impl Hold {
         plan: &SpawnPlan,
         inherited: Inherited,
     ) -> Result<Opened, String> {
+        let watch = Watch::new(&plan.awaited)?;
         match &plan.log {
+            LogPlan::None | LogPlan::Inherit if !plan.awaited.is_empty() => {
+                Err("a `log` probe needs output that is kept".to_owned())
+            }
             LogPlan::None => Ok((Output::default(), None, None)),
             LogPlan::Inherit => {
                 let (stdout, stderr) =
@@ -35,7 +40,7 @@ impl Hold {
             LogPlan::Journald => {
                 let journal = self.journal.connection()?;
                 let log = JournalLog::new(journal, &plan.unit, &plan.instance);
-                with_pipes(Sink::Journal(Box::new(log)), false).map_err(|e| e.to_string())
+                with_pipes(Sink::Journal(Box::new(log)), false, watch).map_err(|e| e.to_string())
             }
             LogPlan::File { path, .. } if !path.as_path().is_absolute() => {
                 Err(format!("the log's path is not absolute: `{}`", path.to_text()))
@@ -46,15 +51,15 @@ impl Hold {
                     self.packer.add(path.as_path());
                 }
                 let log = Log::new(path.as_path(), *max_size, *max_files, plan.new_run);
-                with_pipes(Sink::File(Box::new(log)), *compress).map_err(|e| e.to_string())
+                with_pipes(Sink::File(Box::new(log)), *compress, watch).map_err(|e| e.to_string())
             }
         }
     }
 }
 
-fn with_pipes(log: Sink, compress: bool) -> io::Result<Opened> {
+fn with_pipes(log: Sink, compress: bool, watch: Watch) -> io::Result<Opened> {
     let (stdout, child_stdout) = pump::pipe()?;
     let (stderr, child_stderr) = pump::pipe()?;
-    let output = Output::new(log, compress, stdout, stderr);
+    let output = Output::new(log, compress, watch, stdout, stderr);
     Ok((output, Some(child_stdout), Some(child_stderr)))
 }

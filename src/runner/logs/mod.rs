@@ -14,6 +14,7 @@ pub mod read;
 mod rotate;
 pub mod select;
 pub(super) mod sink;
+pub(super) mod watch;
 pub(super) mod write;
 
 use std::ffi::OsString;

@@ -9,6 +9,7 @@
 
 use super::index::Stream;
 use super::sink::Sink;
+use super::watch::Watch;
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -64,12 +65,13 @@ impl Pump {
     pub(in crate::runner) fn turn(
         &mut self,
         log: &mut Sink,
+        watch: &mut Watch,
         buffer: &mut [u8],
         said: &mut Vec<String>,
     ) -> Turn {
         let mut passed = 0;
         let there = if self.flood { available(&self.pipe).min(buffer.len()) } else { 0 };
-        if there >= FLOOD_MIN && log.takes_unseen(self.stream) {
+        if there >= FLOOD_MIN && watch.is_over() && log.takes_unseen(self.stream) {
             // What was held back is the beginning of what comes now.
             self.release(log, said);
             // If it fails, the reading shows why.
@@ -80,7 +82,7 @@ impl Pump {
             Ok(0) => Turn::Ended,
             Ok(len) => {
                 self.flood = passed + len >= FLOOD_MIN;
-                self.carry(log, buffer.get(..len).unwrap_or_default(), said);
+                self.carry(log, watch, buffer.get(..len).unwrap_or_default(), said);
                 Turn::Carried(passed + len)
             }
             Err(Errno::EAGAIN) if passed == 0 => Turn::Idle,
@@ -94,12 +96,13 @@ impl Pump {
     pub(in crate::runner) fn drain(
         &mut self,
         log: &mut Sink,
+        watch: &mut Watch,
         buffer: &mut [u8],
         said: &mut Vec<String>,
     ) {
         let mut left = DRAIN_MAX;
         while left > 0 {
-            match self.turn(log, buffer, said) {
+            match self.turn(log, watch, buffer, said) {
                 // At least one, so that this ends.
                 Turn::Carried(len) => left = left.saturating_sub(len.max(1)),
                 Turn::Idle | Turn::Blocked | Turn::Ended => break,
@@ -114,19 +117,22 @@ impl Pump {
         log.append(self.stream, &rest, said);
     }
 
-    fn carry(&mut self, log: &mut Sink, bytes: &[u8], said: &mut Vec<String>) {
+    fn carry(&mut self, log: &mut Sink, watch: &mut Watch, bytes: &[u8], said: &mut Vec<String>) {
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let (lines, rest) = bytes.split_at_checked(whole).unwrap_or((bytes, b""));
         if !lines.is_empty() {
             if self.held.is_empty() {
+                watch.look(lines);
                 log.append(self.stream, lines, said);
             } else {
                 self.held.extend_from_slice(lines);
+                watch.look(&self.held);
                 self.release(log, said);
             }
         }
         self.held.extend_from_slice(rest);
         if self.held.len() > HOLD_MAX {
+            watch.look(&self.held);
             self.release(log, said);
         }
     }

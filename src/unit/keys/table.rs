@@ -239,7 +239,6 @@ macro_rules! probe_keys {
                 "A GET with an answer of 200 to 399"),
             key("tcp", ALL, Shape::Word(names::host_port, "host:port"), "A connection"),
             key("unix", ALL, Shape::Word(names::absolute_path, "a path"), "A connection to a unix socket"),
-            key("log", ALL, Shape::Word(names::regex, "a regular expression"), "A line of output that matches"),
             key("initial_delay", ALL, Shape::Duration(0), "From the start to the first question").or_text("0s"),
             key("period", ALL, Shape::Duration(1), "From question to question").or_text("10s"),
             key("timeout", ALL, Shape::Duration(1), "How long an answer may take").or_text("1s"),
@@ -252,8 +251,15 @@ macro_rules! probe_keys {
     };
 }
 
-const PROBE: &[Key] =
-    probe_keys![key("notify", ALL, Shape::Bool, "READY=1 by sd_notify").or_bool(false)];
+const PROBE: &[Key] = probe_keys![
+    key(
+        "log",
+        ALL,
+        Shape::Word(names::regex, "a regular expression"),
+        "A line of output that matches"
+    ),
+    key("notify", ALL, Shape::Bool, "READY=1 by sd_notify").or_bool(false),
+];
 
 const LIVENESS: &[Key] = probe_keys![key(
     "watchdog",

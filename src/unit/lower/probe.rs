@@ -15,13 +15,26 @@ pub(super) struct Probes {
     pub(super) watchdog: Option<Millis>,
 }
 
-/// The keys that say how a probe asks.
+/// The keys that say how a probe asks. Not all in each: what a program says once is no sign that it lives on.
 const HANDLERS: [&str; 6] = ["exec", "http", "tcp", "unix", "log", "notify"];
 
 /// `[probes.*]`.
 pub(super) fn probes(view: &View<'_>, report: &mut Report) -> Probes {
     let all = view.sub("probes");
     let liveness = all.sub("liveness");
+    for name in ["startup", "readiness"] {
+        let probe = all.sub(name);
+        let driver = view.sub("log").text("driver");
+        if let Some(driver @ ("none" | "inherit")) = driver.as_deref()
+            && probe.has("log")
+        {
+            let complaint = Complaint::new(format!(
+                "output that goes to `{driver}` cannot be searched for a line"
+            ))
+            .help("use the `driver` \"file\" or \"journald\" in [log], or let the probe ask in another way");
+            report.error(&probe.place("log"), &probe.path("log"), complaint);
+        }
+    }
     Probes {
         startup: probe(&all.sub("startup"), true, report),
         readiness: probe(&all.sub("readiness"), false, report),
@@ -43,8 +56,11 @@ fn probe(view: &View<'_>, decisive: bool, report: &mut Report) -> Option<ProbeSp
         [_] => {}
         [] if view.has("watchdog") => {}
         [] => {
-            let complaint = Complaint::new("the probe asks nothing")
-                .help("add one of `exec`, `http`, `tcp`, `unix`, `log` or `notify = true`");
+            let ways = match view.path("").ends_with("liveness") {
+                true => "add one of `exec`, `http`, `tcp`, `unix` or `watchdog`",
+                false => "add one of `exec`, `http`, `tcp`, `unix`, `log` or `notify = true`",
+            };
+            let complaint = Complaint::new("the probe asks nothing").help(ways);
             report.error(view.at(), &view.path(""), complaint);
         }
         [first, second, ..] => {
