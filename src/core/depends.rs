@@ -182,6 +182,11 @@ impl Core {
                     self.dependents.remove(name);
                 }
             }
+            if self.shutdown.is_some() {
+                // It may have waited for this one to end, and nobody else will tell it.
+                let released = self.named(name);
+                self.dirty.extend(released);
+            }
         }
     }
 

@@ -222,6 +222,50 @@ fn the_daemon_stops_dependents_first() {
     }
 }
 
+/// Who needs another unit no more, by its file, keeps nobody waiting while the daemon stops.
+#[test]
+fn a_dependency_that_is_dropped_while_the_daemon_stops_hangs_nothing() {
+    let mut core = Core::new(Bench::config(7));
+    let turn = |core: &mut Core, event: Event| -> Vec<Action> {
+        core.handle(now(0), event);
+        core.settle(now(0));
+        invariant::check(core).unwrap();
+        std::iter::from_fn(|| core.poll_action()).collect()
+    };
+    let read = |valid| Event::Units(UnitsRead { valid, ..UnitsRead::default() });
+    let user = || deployment("user", 1);
+    let mut events = vec![read(vec![deployment("base", 1), after(user(), &[("base", Started)])])];
+    let mut living = Vec::new();
+    while let Some(event) = events.pop() {
+        for action in turn(&mut core, event) {
+            if let Action::Spawn(spawn) = action {
+                living.push(spawn.unit.name.to_string());
+                events.push(Event::Spawned { id: spawn.id, pid: 1 });
+            }
+        }
+    }
+    assert_eq!(living, ["base", "user"]);
+    let asked = |actions: &[Action]| -> Vec<InstanceId> {
+        let id = |action: &Action| match action {
+            Action::Terminate { id, .. } => Some(*id),
+            _ => None,
+        };
+        actions.iter().filter_map(id).collect()
+    };
+    let first = asked(&turn(&mut core, Event::Shutdown));
+    assert_eq!(first.len(), 1, "the user alone");
+    let second = asked(&turn(&mut core, read(vec![deployment("base", 1), user()])));
+    assert_eq!(second.len(), 1, "the base, which nobody needs any more");
+    let ends = first.into_iter().chain(second);
+    let actions: Vec<Action> = ends
+        .flat_map(|id| {
+            let exit = Exit::Code(0);
+            turn(&mut core, Event::Exited { id, exit, at: now(0).mono })
+        })
+        .collect();
+    assert!(actions.iter().any(|action| matches!(action, Action::ShutdownComplete)));
+}
+
 /// A change of what a unit offers reaches everybody, whatever else happens in the turn in which it comes
 /// about: (the rule, what a file is added or changed to besides).
 #[test]
