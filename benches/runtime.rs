@@ -2,7 +2,7 @@
 //! supervisor could do (`runtime/bare.c`), measured in the same run.
 //!
 //! `cargo bench --bench runtime` prints a table; words after `--` choose rows by their names
-//! (`up`, `replicas`, `restart`, `storm`, `stop`, `memory`, `idle`, `ps`, `jobs`, `growth`). Each
+//! (`up`, `replicas`, `restart`, `storm`, `stop`, `memory`, `idle`, `ps`, `probes`, `jobs`, `growth`). Each
 //! figure is the median of several runs, wsup and the bare loop in turn. Exits with 1 if a goal is
 //! missed.
 #![allow(
@@ -211,6 +211,38 @@ fn rows_at_rest(table: &mut Table, rig: &mut Rig, count: usize) {
     run.stop();
 }
 
+/// A thousand probes in a second, by connections to a server of our own: what part of one processor
+/// daemon and runner need for them.
+fn row_probes(table: &mut Table, rig: &mut Rig) {
+    let (count, span) = (1_000, Duration::from_secs(10));
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("an address").port();
+    let answered = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = std::sync::Arc::clone(&answered);
+    std::thread::spawn(move || {
+        while server.accept().is_ok() {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let head = format!(
+        "kind = \"deployment\"\nreplicas = {count}\n[probes.liveness]\n\
+         tcp = \"127.0.0.1:{port}\"\nperiod = \"1s\"\ntimeout = \"1s\""
+    );
+    let text = rig.unit(&head);
+    let (run, ..) = up(rig, |rig| rig.daemon(&[("asked".to_owned(), text)]), count);
+    std::thread::sleep(Duration::from_secs(2));
+    let own = run.own();
+    let before = (wakes(&own).1, answered.load(std::sync::atomic::Ordering::Relaxed));
+    std::thread::sleep(span);
+    let nanos = (wakes(&own).1 - before.0) as f64;
+    let asked = answered.load(std::sync::atomic::Ordering::Relaxed) - before.1;
+    let each_second = asked as f64 / span.as_secs_f64();
+    let share = nanos / span.as_nanos() as f64;
+    let what = format!("{each_second:.0} probes a second: part of a processor");
+    table.row(&what, format!("{:.1} %", share * 100.0), "10 %".to_owned(), share / 0.1, 1.0);
+    run.stop();
+}
+
 /// Ten thousand jobs that print one line, beside two busy loops: each line is in the log of the
 /// instance that printed it.
 fn row_jobs(table: &mut Table, rig: &mut Rig) {
@@ -274,6 +306,9 @@ fn main() -> ExitCode {
     }
     if ["memory", "idle", "ps"].iter().any(|row| table.wants(row)) {
         rows_at_rest(&mut table, &mut rig, 10_000);
+    }
+    if table.wants("probes") {
+        row_probes(&mut table, &mut rig);
     }
     if table.wants("jobs") {
         row_jobs(&mut table, &mut rig);
