@@ -573,14 +573,6 @@ error: `wsup ctl exec` is not supported yet
 "#]],
         ),
         (
-            "shutdown --keep-running",
-            2,
-            str![[r#"
-error: `wsup ctl shutdown` is not supported yet
-
-"#]],
-        ),
-        (
             "logs deploy/api --grep time(out",
             2,
             str![[r#"

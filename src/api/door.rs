@@ -66,6 +66,15 @@ pub enum Call {
         /// Where the outcome goes; the error is a sentence (a directory that cannot be read).
         reply: oneshot::Sender<Result<ApplyOutcome, String>>,
     },
+    /// End the daemon.
+    Shutdown {
+        /// Alone: what runs is not stopped.
+        keep_running: bool,
+        /// By whom, for the daemon's log.
+        who: Peer,
+        /// What will be, for people; the error is why it will not.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
 }
 
 impl fmt::Debug for Call {
@@ -75,6 +84,11 @@ impl fmt::Debug for Call {
                 f.debug_struct("Request").field("request", request).field("who", who).finish()
             }
             Call::Read(_) => f.write_str("Read"),
+            Call::Shutdown { keep_running, who, .. } => f
+                .debug_struct("Shutdown")
+                .field("keep_running", keep_running)
+                .field("who", who)
+                .finish(),
             Call::Apply { dry_run, who, .. } => {
                 f.debug_struct("Apply").field("dry_run", dry_run).field("who", who).finish()
             }
@@ -236,6 +250,20 @@ impl Door {
     ) -> Result<Result<ApplyOutcome, String>, Closed> {
         let (reply, answer) = oneshot::channel();
         self.send(Call::Apply { dry_run, who, reply }).await?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// Has the daemon end.
+    ///
+    /// # Errors
+    /// If it is ending already.
+    pub async fn shutdown(
+        &self,
+        keep_running: bool,
+        who: Peer,
+    ) -> Result<Result<String, String>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Call::Shutdown { keep_running, who, reply }).await?;
         answer.await.map_err(|_| Closed)
     }
 

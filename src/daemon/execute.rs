@@ -124,6 +124,11 @@ impl Hands {
         }
     }
 
+    /// Whether everything that is to be remembered is written.
+    pub(super) fn has_stored(&self) -> bool {
+        self.batch.is_empty()
+    }
+
     /// Lets the next turn try again to write.
     pub(super) fn retry_store(&mut self) {
         self.store_rests = false;

@@ -40,6 +40,13 @@ pub fn is_first() -> bool {
     std::process::id() == 1
 }
 
+/// Whether the first process is this very program, so that it ends when we do ([`run`]).
+pub fn is_below_first() -> bool {
+    let program = |name: &str| std::fs::read_link(format!("/proc/{name}/exe")).ok();
+    nix::unistd::getppid().as_raw() == 1
+        && program("1").is_some_and(|first| program("self") == Some(first))
+}
+
 /// Runs this very program with the same words as a child, until it ends by itself or as it was
 /// told. Gives its exit code, 128 + signal for a death by signal.
 ///

@@ -7,7 +7,7 @@
 use super::boot::{self, Booted, Obstacle};
 use super::execute::Hands;
 use super::input::{self, Input, Inputs};
-use super::settings::Settings;
+use super::settings::{Mode, Settings};
 use super::systemd;
 use super::timer::Deadline;
 use super::turn::Turn;
@@ -56,6 +56,8 @@ pub struct Daemon {
     own: VecDeque<Event>,
     ended: Option<Ended>,
     complete: bool,
+    /// It is to end alone, with everything running on.
+    leaving: bool,
     /// Which state systemd was told of last, and whether it will be told anew soon.
     status_of: u64,
     status_due: bool,
@@ -110,6 +112,7 @@ impl Daemon {
             own,
             ended: None,
             complete: false,
+            leaving: false,
             status_of: 0,
             status_due: false,
         })
@@ -129,6 +132,9 @@ impl Daemon {
             }
             if let Err(error) = self.deadline.set(self.core.next_deadline()) {
                 tracing::error!("the timer cannot be set: {error}");
+            }
+            if self.leaving && self.hands.has_stored() {
+                return Ended::default();
             }
             self.complete |= turn.complete;
             if self.complete {
@@ -231,6 +237,11 @@ impl Daemon {
                 }
             }
             Call::Read(reader) => turn.read(reader),
+            Call::Shutdown { keep_running, who, reply } => {
+                tracing::info!("shutdown by {who}{}", if keep_running { ", alone" } else { "" });
+                let outcome = self.end_as_asked(keep_running);
+                turn.later(move || drop(reply.send(outcome)));
+            }
             Call::Apply { dry_run, who, reply } => {
                 tracing::info!("apply by {who}{}", if dry_run { " (dry run)" } else { "" });
                 let outcome = self.apply_asked(dry_run);
@@ -246,6 +257,41 @@ impl Daemon {
             self.ended = Some(Ended { failures: failures(&self.core) });
             self.tell(Event::Shutdown);
         }
+    }
+
+    /// Somebody asks for the end. Gives what will be, for people.
+    ///
+    /// # Errors
+    /// Why it cannot end alone.
+    fn end_as_asked(&mut self, keep_running: bool) -> Result<String, String> {
+        if !keep_running {
+            self.stop();
+            return Ok("everything is stopped, then the daemon ends".to_owned());
+        }
+        let mode = self.hands.settings.mode;
+        if mode == Mode::Dev {
+            return Err(
+                "`wsup dev` ends with its services; only a daemon can leave them".to_owned()
+            );
+        }
+        if super::init::is_below_first() {
+            return Err("process 1 ends with this daemon, and everything else with that".to_owned());
+        }
+        if self.ended.is_some() {
+            return Err("the daemon is stopping everything already".to_owned());
+        }
+        if !self.hands.has_stored() {
+            return Err(
+                "the last changes cannot be written, so the next daemon would not know of \
+                        them: make room for the state first"
+                    .to_owned(),
+            );
+        }
+        systemd::stopping();
+        self.leaving = true;
+        let instances = self.core.instances();
+        let running = instances.iter().filter(|one| one.pid.is_some()).count();
+        Ok(format!("the daemon ends, {running} instances run on"))
     }
 
     /// Lets the runners go and waits until they have.

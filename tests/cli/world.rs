@@ -232,6 +232,9 @@ impl Engine {
                 let _ = reply.send(answer);
             }
             Call::Read(read) => read(&self.core),
+            Call::Shutdown { reply, .. } => {
+                let _ = reply.send(Err("not in this world".to_owned()));
+            }
             Call::Apply { dry_run, reply, .. } => {
                 let (loaded, read) = self.read();
                 let changes = self.core.plan(&read);

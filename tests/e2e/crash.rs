@@ -1,6 +1,7 @@
 //! The daemon is killed and comes back; the runner is killed.
 
 use super::support::{self, Daemon, lives, pid_of, signal};
+use std::collections::BTreeSet;
 
 const WEB: &str = r#"
 kind = "deployment"
@@ -132,4 +133,35 @@ fn wait_gone(pid: u32) {
         assert!(std::time::Instant::now() < end, "process {pid} does not end");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+#[test]
+fn the_daemon_may_be_ended_alone_or_with_everything() {
+    let unit = "kind = \"deployment\"\nreplicas = 2\n[process]\ncommand = [\"sleep\", \"1000\"]\n";
+    let mut daemon = Daemon::start(&[("api", unit)]);
+    daemon.wait_ready("api", 2);
+    let pids = |d: &Daemon| -> BTreeSet<u32> { d.ps("api").iter().map(pid_of).collect() };
+    let before = pids(&daemon);
+    let said = daemon.ctl_ok(&["shutdown", "--keep-running"]);
+    assert_eq!(said, "the daemon ends, 2 instances run on\n");
+    assert_eq!(daemon.await_exit(), 0);
+    assert!(before.iter().all(|pid| lives(*pid)));
+    // What happens meanwhile is known to the next one.
+    let victim = *before.first().unwrap();
+    signal(victim, "KILL");
+    daemon.launch();
+    daemon.wait("the other one is back", |d| {
+        let now = pids(d);
+        now.len() == 2 && !now.contains(&victim) && daemon_ready(d)
+    });
+    assert_eq!(pids(&daemon).intersection(&before).count(), 1, "one runs on as the same process");
+    let living = pids(&daemon);
+    let said = daemon.ctl_ok(&["shutdown"]);
+    assert_eq!(said, "everything is stopped, then the daemon ends\n");
+    assert_eq!(daemon.await_exit(), 0);
+    assert!(living.iter().all(|pid| !lives(*pid)));
+}
+
+fn daemon_ready(daemon: &Daemon) -> bool {
+    daemon.ps("api").iter().all(|one| one["ready"] == true)
 }

@@ -35,6 +35,26 @@ pub(super) async fn apply(
         .map_err(|message| ApiError::new(ErrorCode::Failed, message))
 }
 
+/// How the daemon is to end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShutdownQuery {
+    #[serde(default)]
+    keep_running: bool,
+}
+
+/// `POST /v1/shutdown`. Answers when the end begins.
+pub(super) async fn shutdown(
+    State(api): State<Api>,
+    ConnectInfo(Caller(who)): ConnectInfo<Caller>,
+    Query(query): Query<ShutdownQuery>,
+) -> Result<Json<Acted>, ApiError> {
+    // Not given up when the daemon ends: that is what is asked for.
+    let answer = api.door.shutdown(query.keep_running, who).await?;
+    let message = answer.map_err(|message| ApiError::new(ErrorCode::Failed, message))?;
+    Ok(Json(Acted { messages: vec![message], ..Acted::default() }))
+}
+
 /// `POST /v1/actions`.
 pub(super) async fn actions(
     State(api): State<Api>,

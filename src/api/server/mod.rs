@@ -145,6 +145,7 @@ fn router(api: Api) -> Router {
         .route("/v1/rollout/status", get(follow::rollout_status))
         .route("/v1/apply", post(act::apply))
         .route("/v1/actions", post(act::actions))
+        .route("/v1/shutdown", post(act::shutdown))
         .fallback(error::no_route)
         .layer(axum::middleware::from_fn(body::whole))
         .with_state(api)

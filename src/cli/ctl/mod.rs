@@ -14,6 +14,7 @@ mod ps;
 mod rollout;
 mod scale;
 mod screen;
+mod shutdown;
 mod signal;
 mod targets;
 mod top;
@@ -98,8 +99,8 @@ enum Verb {
     Attach(Later),
     #[command(hide = true)]
     Reexec(Later),
-    #[command(hide = true)]
-    Shutdown(Later),
+    /// End the daemon, after everything was stopped
+    Shutdown(shutdown::Args),
 }
 
 /// Takes any words, for verbs that are named in the contract and not built yet.
@@ -216,7 +217,6 @@ fn not_built(verb: &Verb) -> Option<&'static str> {
         Verb::Exec(later) => ("exec", later),
         Verb::Attach(later) => ("attach", later),
         Verb::Reexec(later) => ("reexec", later),
-        Verb::Shutdown(later) => ("shutdown", later),
         _ => return None,
     };
     let _ = &later.words;
@@ -247,11 +247,8 @@ async fn dispatch(verb: Verb, client: &Client, screen: &mut Screen) -> Outcome {
         Verb::Wait(args) => wait::run(args, client, screen).await,
         Verb::Ping(args) => ping::run(args, client, screen).await,
         Verb::Top(args) => top::run(args, client, screen).await,
-        Verb::Version(_)
-        | Verb::Exec(_)
-        | Verb::Attach(_)
-        | Verb::Reexec(_)
-        | Verb::Shutdown(_) => Ok(exit::USAGE),
+        Verb::Shutdown(args) => shutdown::run(args, client, screen).await,
+        Verb::Version(_) | Verb::Exec(_) | Verb::Attach(_) | Verb::Reexec(_) => Ok(exit::USAGE),
     }
 }
 
