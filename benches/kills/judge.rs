@@ -18,6 +18,10 @@ const TAKE_UP: u64 = 500;
 /// A restart that was asked for ends those that began up to so many milliseconds later, too.
 const HEARING: u64 = 2_000;
 
+/// Crashers that have neither begun nor ended for so many milliseconds live on: longer than they live
+/// otherwise.
+const CALM: u64 = 3_000;
+
 /// What is printed.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -110,36 +114,33 @@ fn settle(operator: &Operator, load: &Load) -> Vec<String> {
         let left = load.compare(operator);
         let all = operator.list(&["get", "all"]).unwrap_or_default();
         let unit = |name: &str| all.iter().find(|one| one["name"] == *name);
-        let mut open: Vec<String> =
-            [("web", SERVERS), ("db", MEMBERS), ("talk", TALKERS), ("crash", CRASHERS)]
-                .iter()
-                .filter(|(name, wanted)| {
-                    !unit(name).is_some_and(|one| {
-                        ["desired", "current", "ready", "updated"]
-                            .iter()
-                            .all(|field| one[*field] == *wanted)
-                    })
-                })
-                .map(|(name, wanted)| {
-                    format!("{name} is not settled at {wanted}: {:?}", unit(name))
-                })
-                .collect();
+        let talkers = (0..TALKERS).map(|number| (format!("talk{number}"), 1));
+        let others = [("web", SERVERS), ("db", MEMBERS), ("crash", CRASHERS)];
+        let others = others.into_iter().map(|(name, wanted)| (name.to_owned(), wanted));
+        let mut open: Vec<String> = talkers
+            .chain(others)
+            .filter(|(name, wanted)| !unit(name).is_some_and(|one| has_all(one, *wanted)))
+            .map(|(name, wanted)| format!("{name} is not settled at {wanted}: {:?}", unit(&name)))
+            .collect();
         if left > 0 {
             open.push(format!("{left} jobs have not ended"));
         }
-        let calm = unsettled_crashers(operator);
-        if (open.is_empty() && calm) || Instant::now() > end {
+        if (open.is_empty() && are_calm(operator)) || Instant::now() > end {
             return open;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
-/// Whether each crasher lives since longer than it could.
-fn unsettled_crashers(operator: &Operator) -> bool {
+fn has_all(unit: &Value, wanted: usize) -> bool {
+    ["desired", "current", "ready", "updated"].iter().all(|field| unit[*field] == wanted)
+}
+
+/// Whether the crashers that live have not begun to crash: each that was to has done so by then.
+fn are_calm(operator: &Operator) -> bool {
     let before = notes::read(&operator.dir);
     let last = before.iter().filter(|note| note.unit == "crash").map(|note| note.at).max();
-    last.is_none_or(|at| now() > at + 3_000)
+    last.is_none_or(|at| now() > at + CALM)
 }
 
 /// The notes of each instance, in order.
@@ -319,9 +320,10 @@ fn slots(notes: &[Note], spans: &[Span], stopping: u64) -> (usize, Vec<String>, 
 /// All lines of those that talk for long.
 fn lines(operator: &Operator, notes: &[Note]) -> (usize, Vec<String>) {
     let mut faults = Vec::new();
-    for unit in ["talk", "db", "cpu"] {
+    let talkers = (0..TALKERS).map(|number| format!("talk{number}"));
+    for unit in talkers.chain(["db".to_owned(), "cpu".to_owned()]) {
         let own: Vec<&Note> = notes.iter().filter(|note| note.unit == unit).collect();
-        faults.extend(logs::faults(&operator.dir, unit, &own));
+        faults.extend(logs::faults(&operator.dir, &unit, &own));
     }
     let lines: u64 = notes.iter().map(|note| note.lines[0] + note.lines[1]).sum();
     (count(lines), faults)

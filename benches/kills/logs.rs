@@ -58,17 +58,15 @@ pub(crate) fn faults(dir: &Path, unit: &str, notes: &[&Note]) -> Vec<String> {
     for (instance, wrote) in wrote {
         let (found, wrong) = lines(dir, unit, instance);
         faults.extend(wrong);
-        for (writer, count) in wrote
-            .iter()
-            .filter(|(writer, count)| found.get(writer).copied().unwrap_or(0) != **count)
-        {
+        for (writer, count) in &wrote {
             let found = found.get(writer).copied().unwrap_or(0);
-            faults.push(format!(
-                "{instance}: {writer:?} wrote {count} lines, the last found is {found}"
-            ));
+            if found != *count {
+                let all = format!("{writer:?} wrote {count} lines, the last found is {found}");
+                faults.push(format!("{instance}: {all}"));
+            }
         }
-        if found.len() != wrote.len() && found.len() != wrote.values().filter(|n| **n > 0).count() {
-            faults.push(format!("{instance}: lines of {found:?}, but {wrote:?} wrote some"));
+        for writer in found.keys().filter(|writer| !wrote.contains_key(*writer)) {
+            faults.push(format!("{instance}: lines of {writer:?}, of whose end nothing is known"));
         }
     }
     faults

@@ -71,7 +71,10 @@ impl World {
         let operator = world.operator();
         // Many small files: each program begins a new one every few seconds, and none is removed.
         let log = "[log]\nmax_size = \"16KiB\"\nmax_files = 5000\n";
-        operator.unit("talk", &format!("replicas = {TALKERS}\n"), "deployment", "talker", log);
+        // Units of their own: of one with many instances not all logs outlive its end.
+        for number in 0..TALKERS {
+            operator.unit(&format!("talk{number}"), "", "deployment", "talker", log);
+        }
         operator.unit("cpu", "", "daemonset", "talker", "[daemonset]\nnodes = \"cpus\"\n");
         let backoff =
             "[restart]\nbackoff = { initial = \"200ms\", factor = 1.0, max = \"200ms\" }\n";
@@ -90,9 +93,9 @@ impl World {
     pub(crate) fn about(&self) -> String {
         let said = self.operator().ctl(&["version", "-o", "json"]).unwrap_or_default();
         let facts: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
-        let held = &facts["daemon"]["instances_held_by"];
+        let held = &facts["daemon"]["runner_mode"];
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        format!("as user {}, {cores} processors, instances held by {held}", nix::unistd::geteuid())
+        format!("as user {}, {cores} processors, trees held by {held}", nix::unistd::geteuid())
     }
 
     pub(crate) fn operator(&self) -> Operator {
