@@ -49,7 +49,14 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--play", role, dir, ref rest @ ..] => play::play(role, dir.as_ref(), rest),
-        _ => show(),
+        // Cargo says `--bench`.
+        ["--bench"] | [] => show(),
+        ref words => {
+            println!(
+                "error: no such way to end the daemon: {words:?}; so far it is killed, without words"
+            );
+            ExitCode::from(2)
+        }
     }
 }
 

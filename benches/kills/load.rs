@@ -17,7 +17,7 @@ use wsup::sim::random::Random;
 /// Between two looks at what is to be done.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Milliseconds between roll-outs, between updates of the statefulset, between its restarts, between
-/// jobs, and between comparisons; each up to twice as long.
+/// jobs, and between comparisons: from half to twice as long.
 const SERVERS_EVERY: u64 = 800;
 const MEMBERS_EVERY: u64 = 2_500;
 const RESTARTS_EVERY: u64 = 4_000;
@@ -64,31 +64,30 @@ impl Load {
 
     /// Keeps everything changing until it is done.
     pub(crate) fn put(&self, operator: Operator, mut random: Random, done: &AtomicBool) {
-        let (mut due, mut even) = ([0; 5], false);
+        let every = [SERVERS_EVERY, MEMBERS_EVERY, RESTARTS_EVERY, JOBS_EVERY, RECORDS_EVERY];
+        let mut plan: Vec<(usize, u64, u64)> =
+            every.into_iter().enumerate().map(|(what, every)| (what, every, 0)).collect();
+        let mut in_order = false;
         self.done(|done| {
             done.servers.push(now());
             done.members.push(now());
         });
         while !done.load(Ordering::Relaxed) {
-            for (at, every) in
-                [SERVERS_EVERY, MEMBERS_EVERY, RESTARTS_EVERY, JOBS_EVERY, RECORDS_EVERY]
-                    .into_iter()
-                    .enumerate()
-            {
-                if due[at] > now() || operator.dir.join("calm").exists() {
+            for (what, every, due) in &mut plan {
+                if *due > now() || operator.dir.join("calm").exists() {
                     continue;
                 }
-                due[at] = now() + every / 2 + random.below(3 * every / 2);
-                match at {
+                *due = now() + *every / 2 + random.below(3 * *every / 2);
+                match what {
                     0 => self.roll_out(&operator),
                     1 => self.update(&operator),
                     2 => {
-                        even = !even;
-                        self.restart(&operator, even);
+                        in_order = !in_order;
+                        self.restart(&operator, in_order);
                     }
                     3 => self.give_job(&operator, &mut random),
                     _ => {
-                        let _left = self.compare(&operator);
+                        self.compare(&operator);
                     }
                 }
             }
@@ -135,7 +134,7 @@ impl Load {
         }
         let end = |random: &mut Random| match random.below(6) {
             0 | 1 => "0".to_owned(),
-            2 => SIGNALS[random.count(0, 2) as usize].0.to_owned(),
+            2 => random.pick(&SIGNALS.map(|(name, _)| name)).to_owned(),
             _ => random.count(1, 255).to_string(),
         };
         let ends: Vec<String> = (0..INDEXES).map(|_| end(random)).collect();

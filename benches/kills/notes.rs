@@ -46,7 +46,7 @@ pub(crate) struct Note {
 }
 
 /// The ways to end by a signal of one's own.
-pub(crate) const SIGNALS: &[(&str, nix::sys::signal::Signal)] = &[
+pub(crate) const SIGNALS: [(&str, nix::sys::signal::Signal); 3] = [
     ("SIGKILL", nix::sys::signal::Signal::SIGKILL),
     ("SIGUSR1", nix::sys::signal::Signal::SIGUSR1),
     ("SIGINT", nix::sys::signal::Signal::SIGINT),

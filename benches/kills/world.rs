@@ -93,9 +93,9 @@ impl World {
     pub(crate) fn about(&self) -> String {
         let said = self.operator().ctl(&["version", "-o", "json"]).unwrap_or_default();
         let facts: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
-        let held = &facts["daemon"]["runner_mode"];
+        let held = facts.pointer("/daemon/runner_mode").unwrap_or(&serde_json::Value::Null);
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        format!("as user {}, {cores} processors, trees held by {held}", nix::unistd::geteuid())
+        format!("as user {}, {cores} processors, trees held by: {held}", nix::unistd::geteuid())
     }
 
     pub(crate) fn operator(&self) -> Operator {
