@@ -76,17 +76,19 @@ fn show() -> ExitCode {
     println!("seed {seed}, {kills} kills, {}", world.about());
     let load = load::Load::default();
     let done = AtomicBool::new(false);
-    let mut killed = 0;
+    let (mut killed, mut unsettled) = (0, Vec::new());
     let sightings = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| watch::watch(world::dir_of(&world), &done));
         let operator = scope.spawn(|| load.put(world.operator(), Random::new(seed ^ 1), &done));
         killed = kill_often(&world, kills, &enough, &mut Random::new(seed));
         load.calm(&world.operator());
+        world.answer();
+        unsettled = judge::settle(&world.operator(), &load);
         done.store(true, Ordering::Relaxed);
         operator.join().expect("the operator's thread");
         watcher.join().expect("the watcher's thread")
     });
-    let verdict = judge::judge(&mut world, &load, killed, &sightings);
+    let verdict = judge::judge(&world, &load, killed, &sightings, unsettled);
     for (what, wanted, found) in &verdict.rows {
         println!("{what:<58} {wanted:>12} {found:>8}");
     }

@@ -41,13 +41,17 @@ impl Verdict {
     }
 }
 
-/// Waits until all is settled, stops everything, and compares.
-pub(crate) fn judge(world: &mut World, load: &Load, killed: u64, sightings: &Sightings) -> Verdict {
+/// Stops everything, and compares. To be called when all is settled; `unsettled` is what is not.
+pub(crate) fn judge(
+    world: &World,
+    load: &Load,
+    killed: u64,
+    sightings: &Sightings,
+    unsettled: Vec<String>,
+) -> Verdict {
     let mut verdict = Verdict::default();
     verdict.rows.push(("".to_owned(), "in all".to_owned(), "wrong".to_owned()));
-    world.answer();
     let operator = world.operator();
-    let unsettled = settle(&operator, load);
     let said = operator.list(&["ps", "--all"]).unwrap_or_default();
     let before = notes::read(&operator.dir);
     let stopping = now();
@@ -108,7 +112,7 @@ fn count(number: u64) -> usize {
 }
 
 /// Waits until all that was asked for is done. Gives what was not.
-fn settle(operator: &Operator, load: &Load) -> Vec<String> {
+pub(crate) fn settle(operator: &Operator, load: &Load) -> Vec<String> {
     let end = Instant::now() + PATIENCE;
     loop {
         let left = load.compare(operator);
