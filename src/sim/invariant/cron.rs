@@ -189,6 +189,14 @@ impl Cron {
         Ok(())
     }
 
+    /// A job is removed for a slot, which may be due sooner than can be told from outside.
+    fn replaces(&mut self, report: &Report) {
+        let plan = report.unit.as_ref().and_then(|key| self.plans.get_mut(key));
+        if let (Some(plan), Some(Field::Time(slot))) = (plan, report.fields.get("scheduled")) {
+            plan.replacing = Some(slot.0);
+        }
+    }
+
     /// What is due and was not started.
     fn owed(&mut self, facts: &Facts, turn: &Turn<'_>) -> Verdict {
         let now = turn.clock.now().wall.0;
@@ -239,10 +247,11 @@ impl Invariant for Cron {
             return Ok(());
         }
         for action in turn.effects {
-            if let Action::Report(report) = action
-                && report.reason == Reason::CronTriggered
-            {
-                self.started(facts, turn, report)?;
+            let Action::Report(report) = action else { continue };
+            match report.reason {
+                Reason::CronTriggered => self.started(facts, turn, report)?,
+                Reason::CronReplaced => self.replaces(report),
+                _ => {}
             }
         }
         self.owed(facts, turn)
