@@ -203,7 +203,17 @@ impl Cron {
         for (key, plan) in &mut self.plans {
             let Some(slot) = plan.due(now) else { continue };
             let Some(Known { on: true, .. }) = facts.units.get(key) else { continue };
-            if plan.spec.suspend || plan.late(slot, now) {
+            if plan.spec.suspend {
+                continue;
+            }
+            let open = self.untold > 0 || self.unread || facts.meddled.contains(key);
+            if !open && !facts.shutdown && has_job_of(facts, turn, key, slot) {
+                // Made in a time that the clock went through twice: adopted, whatever else runs and
+                // however late that is.
+                plan.passed(slot);
+                continue;
+            }
+            if plan.late(slot, now) {
                 continue;
             }
             let busy = plan.spec.concurrency_policy != ConcurrencyPolicy::Allow
@@ -214,16 +224,7 @@ impl Cron {
                 }
                 continue;
             }
-            let open = self.untold > 0
-                || self.unread
-                || facts.meddled.contains(key)
-                || plan.past_deadline(slot, now);
-            if open || facts.shutdown {
-                continue;
-            }
-            if has_job_of(facts, turn, key, slot) {
-                // Made in a time that the clock went through twice: adopted.
-                plan.passed(slot);
+            if open || plan.past_deadline(slot, now) || facts.shutdown {
                 continue;
             }
             return Err(format!("{key} has lost the slot {slot}: it is {now}"));
