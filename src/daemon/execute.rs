@@ -19,7 +19,7 @@ use crate::core::action::{Action, DataDir, Spawn};
 use crate::core::event::Event;
 use crate::core::id::{Kind, UnitKey};
 use crate::core::report::{Field, Reason, Report, Severity};
-use crate::core::spec::{Nodes, SocketSpec};
+use crate::core::spec::{Nodes, SocketSpec, WorkloadSpec};
 use crate::os::clock;
 use crate::runner::client::Link;
 use crate::runner::protocol::{Command, Keeper};
@@ -158,7 +158,7 @@ impl Hands {
             Action::Signal { id, signal } => {
                 self.runners.command(id, Command::Signal { id, signal });
             }
-            Action::InstanceGone { unit, instance } => self.instance_gone(unit, instance),
+            Action::InstanceGone { unit, instance } => self.instance_gone(unit, instance, core),
             Action::UnitGone { unit } => self.unit_gone(unit, core),
             Action::RemoveData { unit, dir } => self.remove_data(unit, dir),
             Action::WatchNodes { unit, nodes } => self.watch_nodes(unit, nodes),
@@ -225,14 +225,25 @@ impl Hands {
         }
     }
 
-    fn instance_gone(&mut self, unit: UnitKey, instance: String) {
+    fn instance_gone(&mut self, unit: UnitKey, instance: String, core: &Core) {
         let keeper = Keeper { unit, instance };
         if self.keepers.remove(&keeper) {
             self.runners.drop_stored(&keeper);
         }
         let Keeper { unit, instance } = keeper;
+        let keep = match core.spec(&unit).map(|spec| spec.workload) {
+            // The logs of all its runs go with the job, as in Kubernetes. How many there can be is
+            // in its file.
+            Some(WorkloadSpec::Job(_)) => return,
+            Some(WorkloadSpec::Deployment(spec)) => logs::KEEP.max(spec.replicas as usize),
+            Some(WorkloadSpec::StatefulSet(spec)) => logs::KEEP.max(spec.replicas as usize),
+            // One for each node, whose names come back.
+            Some(WorkloadSpec::DaemonSet(_) | WorkloadSpec::CronJob(_)) | None => {
+                logs::KEEP.max(core.unit(&unit).map_or(0, |view| view.counts.desired as usize))
+            }
+        };
         let dir = self.settings.logs.join(unit.name.as_str());
-        self.aside.run(move || logs::keep_last(&dir, &instance));
+        self.aside.run(move || logs::keep_last(&dir, &instance, keep));
     }
 
     /// Clears away logs that a daemon which was killed did not get to. Before the first turn and

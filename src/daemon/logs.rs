@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many ended instances of a unit keep their logs. A roll-out replaces every instance, so
-/// this is some roll-outs of a small unit; with the default of five files of 10 MiB each it bounds
-/// what a unit that no longer runs can occupy to 500 MiB.
+/// How many ended instances of a server keep their logs, if it has no more instances than that. A
+/// roll-out replaces every instance, so this is some roll-outs of a small unit; with the default of
+/// five files of 10 MiB each it bounds what such a unit can occupy when it no longer runs to 500 MiB.
+/// One with more instances keeps as many as it has: the end of all of them must not take the last
+/// words of some.
 pub const KEEP: usize = 10;
 
 /// Beside the log directory's instances: a file that names those that have ended.
@@ -21,8 +23,8 @@ pub fn file(logs: &Path, unit: &str, instance: &str) -> PathBuf {
 }
 
 /// Notes that an instance has ended for good and removes the logs of those that ended longest
-/// ago. What cannot be removed is told and left.
-pub fn keep_last(dir: &Path, instance: &str) {
+/// ago, but for the last `keep`. What cannot be removed is told and left.
+pub fn keep_last(dir: &Path, instance: &str, keep: usize) {
     let mut ended: Vec<String> = fs::read_to_string(dir.join(ENDED))
         .unwrap_or_default()
         .lines()
@@ -34,7 +36,7 @@ pub fn keep_last(dir: &Path, instance: &str) {
     if files.contains_key(instance) {
         ended.push(instance.to_owned());
     }
-    let surplus = ended.len().saturating_sub(KEEP);
+    let surplus = ended.len().saturating_sub(keep);
     for name in ended.drain(..surplus) {
         files.remove(&name).unwrap_or_default().iter().for_each(|path| remove(path));
     }
@@ -105,9 +107,9 @@ mod tests {
             }
         }
         for name in names.iter().take(13) {
-            keep_last(dir.path(), name);
+            keep_last(dir.path(), name, KEEP);
         }
-        keep_last(dir.path(), "never-wrote");
+        keep_last(dir.path(), "never-wrote", KEEP);
         let left: Vec<_> = files(dir.path()).into_keys().collect();
         let mut expected = names[3..].to_vec();
         expected.sort();
@@ -120,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("db-0.log"), "x").unwrap();
         for _ in 0..30 {
-            keep_last(dir.path(), "db-0");
+            keep_last(dir.path(), "db-0", KEEP);
         }
         assert_eq!(fs::read_to_string(dir.path().join(ENDED)).unwrap(), "db-0");
         assert!(dir.path().join("db-0.log").exists());

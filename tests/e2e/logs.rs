@@ -1,6 +1,6 @@
 //! Output from the program's write to `ctl logs`: kept, attributed, chosen, and told of when lost.
 
-use crate::support::{self, Daemon};
+use crate::support::{self, Daemon, texts};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -31,6 +31,42 @@ fn two_hundred_short_lives_under_load_keep_every_line() {
         lines.sort();
         assert_eq!(lines, [format!("I am {name}"), "last words".to_owned()]);
     }
+}
+
+#[test]
+fn the_last_words_of_all_runs_of_a_job_and_of_all_instances_are_kept() {
+    const MANY: usize = 25;
+    let job = format!(
+        "kind = \"job\"\n[job]\ncompletions = {MANY}\nparallelism = 5\ncompletion_mode = \"indexed\"\n\
+         [process]\ncommand = [\"/bin/echo\", \"I am $(WSUP_INSTANCE)\"]\n"
+    );
+    let server = format!(
+        "kind = \"deployment\"\nreplicas = {MANY}\n[process]\ncommand = [\"/bin/sh\", \"-c\", \
+         \"echo I am $WSUP_INSTANCE; exec sleep 1000\"]\n"
+    );
+    let mut daemon = Daemon::start(&[("all", &job), ("web", &server)]);
+    daemon.ctl_ok(&["wait", "job/all", "--for", "complete", "--timeout", "60s"]);
+    daemon.wait_ready("web", MANY);
+    let kept = |daemon: &Daemon, unit: &str| -> usize {
+        let files = fs::read_dir(daemon.path("log").join(unit)).into_iter().flatten().flatten();
+        let own = files.filter(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            name.strip_suffix(".log").is_some_and(|name| text == format!("I am {name}\n"))
+        });
+        own.count()
+    };
+    assert_eq!(kept(&daemon, "all"), MANY);
+    // Also of one whose record is gone.
+    let known = texts(&daemon.ps("job/all"), "name");
+    let files = fs::read_dir(daemon.path("log/all")).unwrap().flatten();
+    let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    let mut names = names.filter_map(|name| Some(name.strip_suffix(".log")?.to_owned()));
+    let gone = names.find(|name| !known.contains(name)).expect("not all records are kept");
+    assert_eq!(daemon.ctl_ok(&["logs", &gone]), format!("I am {gone}\n"));
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(kept(&daemon, "all"), MANY);
+    assert_eq!(kept(&daemon, "web"), MANY);
 }
 
 #[test]
