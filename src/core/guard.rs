@@ -87,23 +87,9 @@ pub(super) struct Place {
 impl Place {
     /// The place that follows from an instance's state.
     pub(super) fn of(instance: &Instance) -> Option<Place> {
-        match instance.state {
-            State::Queued { since, .. } => Some(Place {
-                ordinary: !instance.template.restart.vital,
-                since,
-                slot: instance.slot,
-            }),
-            State::Pending { .. }
-            | State::Starting { .. }
-            | State::Init { .. }
-            | State::PostStart { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Backoff { .. }
-            | State::Succeeded
-            | State::Failed { .. }
-            | State::GaveUp => None,
-        }
+        let State::Queued { since, .. } = instance.state else { return None };
+        let ordinary = !instance.template.restart.vital;
+        Some(Place { ordinary, since, slot: instance.slot })
     }
 }
 

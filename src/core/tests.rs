@@ -78,6 +78,22 @@ fn unit(key: UnitKey, policy: RestartPolicy, workload: WorkloadSpec) -> UnitSpec
     }
 }
 
+fn statefulset(text: &str, replicas: u32) -> UnitSpec {
+    let spec = StatefulSetSpec {
+        replicas,
+        min_ready: Millis::ZERO,
+        revision_history_limit: 10,
+        management_policy: ManagementPolicy::Parallel,
+        strategy: StatefulStrategy::OnDelete,
+        start_ordinal: 0,
+        data_dir: None,
+        when_deleted: Retention::Retain,
+        when_scaled: Retention::Retain,
+        paused: false,
+    };
+    unit(key(Kind::StatefulSet, text), RestartPolicy::Always, WorkloadSpec::StatefulSet(spec))
+}
+
 fn deployment(text: &str, replicas: u32) -> UnitSpec {
     let spec = DeploymentSpec {
         replicas,

@@ -78,21 +78,9 @@ impl Instance {
     }
 
     pub(super) fn admitted(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        match self.state {
-            State::Queued { program, .. } => {
-                self.streak.began(now.mono);
-                self.launch(program, effects);
-            }
-            State::Pending { .. }
-            | State::Starting { .. }
-            | State::Init { .. }
-            | State::PostStart { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Backoff { .. }
-            | State::Succeeded
-            | State::Failed { .. }
-            | State::GaveUp => {}
+        if let State::Queued { program, .. } = self.state {
+            self.streak.began(now.mono);
+            self.launch(program, effects);
         }
     }
 

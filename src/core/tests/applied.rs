@@ -203,19 +203,11 @@ fn a_file_that_comes_back_is_the_next_unit() {
 #[test]
 fn live_changes_end_with_their_own_field() {
     let stateful = |replicas, paused| {
-        let spec = StatefulSetSpec {
-            replicas,
-            min_ready: Millis::ZERO,
-            revision_history_limit: 10,
-            management_policy: ManagementPolicy::Parallel,
-            strategy: StatefulStrategy::OnDelete,
-            start_ordinal: 0,
-            data_dir: None,
-            when_deleted: Retention::Retain,
-            when_scaled: Retention::Retain,
-            paused,
-        };
-        unit(key(Kind::StatefulSet, "x"), RestartPolicy::Always, WorkloadSpec::StatefulSet(spec))
+        let mut unit = statefulset("x", replicas);
+        if let WorkloadSpec::StatefulSet(spec) = &mut unit.workload {
+            spec.paused = paused;
+        }
+        unit
     };
     let suspended = |mut spec: UnitSpec| {
         match &mut spec.workload {

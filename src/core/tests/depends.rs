@@ -222,28 +222,41 @@ fn the_daemon_stops_dependents_first() {
     }
 }
 
-/// Who needs another unit no more, by its file, keeps nobody waiting while the daemon stops.
-#[test]
-fn a_dependency_that_is_dropped_while_the_daemon_stops_hangs_nothing() {
-    let mut core = Core::new(Bench::config(7));
-    let turn = |core: &mut Core, event: Event| -> Vec<Action> {
-        core.handle(now(0), event);
-        core.settle(now(0));
-        invariant::check(core).unwrap();
-        std::iter::from_fn(|| core.poll_action()).collect()
-    };
-    let read = |valid| Event::Units(UnitsRead { valid, ..UnitsRead::default() });
-    let user = || deployment("user", 1);
-    let mut events = vec![read(vec![deployment("base", 1), after(user(), &[("base", Started)])])];
-    let mut living = Vec::new();
+/// One turn of a core without a bench.
+fn turn(core: &mut Core, event: Event) -> Vec<Action> {
+    core.handle(now(0), event);
+    core.settle(now(0));
+    invariant::check(core).unwrap();
+    std::iter::from_fn(|| core.poll_action()).collect()
+}
+
+/// Files with these units, read.
+fn read(valid: Vec<UnitSpec>) -> Event {
+    Event::Units(UnitsRead { valid, ..UnitsRead::default() })
+}
+
+/// Gives files to a core and starts what it wants started. The names of the units, in order.
+fn up(core: &mut Core, valid: Vec<UnitSpec>) -> Vec<String> {
+    let mut started = Vec::new();
+    let mut events = vec![read(valid)];
     while let Some(event) = events.pop() {
-        for action in turn(&mut core, event) {
+        for action in turn(core, event) {
             if let Action::Spawn(spawn) = action {
-                living.push(spawn.unit.name.to_string());
+                started.push(spawn.unit.name.to_string());
                 events.push(Event::Spawned { id: spawn.id, pid: 1 });
             }
         }
     }
+    started
+}
+
+/// Who needs another unit no more, by its file, keeps nobody waiting while the daemon stops.
+#[test]
+fn a_dependency_that_is_dropped_while_the_daemon_stops_hangs_nothing() {
+    let mut core = Core::new(Bench::config(7));
+    let user = || deployment("user", 1);
+    let units = vec![deployment("base", 1), after(user(), &[("base", Started)])];
+    let living = up(&mut core, units);
     assert_eq!(living, ["base", "user"]);
     let asked = |actions: &[Action]| -> Vec<InstanceId> {
         let id = |action: &Action| match action {
@@ -309,24 +322,8 @@ fn a_change_reaches_all_that_depend() {
 #[test]
 fn a_circle_of_old_and_new_files_hangs_nothing() {
     let mut core = Core::new(Bench::config(7));
-    let turn = |core: &mut Core, event: Event| -> Vec<Action> {
-        core.handle(now(0), event);
-        core.settle(now(0));
-        invariant::check(core).unwrap();
-        std::iter::from_fn(|| core.poll_action()).collect()
-    };
-    let read = |valid| Event::Units(UnitsRead { valid, ..UnitsRead::default() });
     let first = vec![deployment("a", 1), after(deployment("b", 1), &[("a", Started)])];
-    let mut living = Vec::new();
-    let mut events = vec![read(first)];
-    while let Some(event) = events.pop() {
-        for action in turn(&mut core, event) {
-            if let Action::Spawn(spawn) = action {
-                living.push(spawn.id);
-                events.push(Event::Spawned { id: spawn.id, pid: 1 });
-            }
-        }
-    }
+    let living = up(&mut core, first);
     assert_eq!(living.len(), 2);
     let invalid = BTreeMap::from([(key(Kind::Deployment, "b"), "a slip".to_owned())]);
     let valid = vec![after(deployment("a", 1), &[("b", Started)])];
@@ -368,19 +365,11 @@ fn a_circle_is_told_once_round() {
 }
 
 fn database(strategy: StatefulStrategy, replicas: u32) -> UnitSpec {
-    let spec = StatefulSetSpec {
-        replicas,
-        min_ready: Millis::ZERO,
-        revision_history_limit: 10,
-        management_policy: ManagementPolicy::Parallel,
-        strategy,
-        start_ordinal: 0,
-        data_dir: None,
-        when_deleted: Retention::Retain,
-        when_scaled: Retention::Retain,
-        paused: false,
-    };
-    unit(key(Kind::StatefulSet, "db"), RestartPolicy::Always, WorkloadSpec::StatefulSet(spec))
+    let mut unit = statefulset("db", replicas);
+    if let WorkloadSpec::StatefulSet(spec) = &mut unit.workload {
+        spec.strategy = strategy;
+    }
+    unit
 }
 
 fn agent(strategy: DaemonStrategy) -> UnitSpec {

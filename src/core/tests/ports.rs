@@ -13,22 +13,6 @@ fn with_ports(mut spec: UnitSpec, ranges: &[(&str, u16, u16)]) -> UnitSpec {
     spec
 }
 
-fn statefulset(text: &str, replicas: u32) -> UnitSpec {
-    let spec = StatefulSetSpec {
-        replicas,
-        min_ready: Millis::ZERO,
-        revision_history_limit: 10,
-        management_policy: ManagementPolicy::Parallel,
-        strategy: StatefulStrategy::OnDelete,
-        start_ordinal: 0,
-        data_dir: None,
-        when_deleted: Retention::Retain,
-        when_scaled: Retention::Retain,
-        paused: false,
-    };
-    unit(key(Kind::StatefulSet, text), RestartPolicy::Always, WorkloadSpec::StatefulSet(spec))
-}
-
 /// The ports of a unit's instances, by the order in which those were made.
 fn ports(bench: &Bench, unit: &UnitKey) -> Vec<u16> {
     let views = bench.core.instances_of(unit);
