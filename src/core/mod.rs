@@ -200,13 +200,6 @@ impl Core {
         None
     }
 
-    /// The unit and the name of the instance of this start, while it is the last one.
-    pub fn instance_of(&self, id: InstanceId) -> Option<(UnitKey, String)> {
-        let instance =
-            self.instances.get(&id.slot).filter(|one| one.generation == id.generation)?;
-        Some((instance.unit.clone(), instance.name.to_string()))
-    }
-
     /// Whether there is an instance of this unit and name.
     pub fn has_instance(&self, unit: &UnitKey, name: &str) -> bool {
         let slots = self.names.get(name).into_iter().flatten();

@@ -47,8 +47,6 @@ pub(super) struct Hands {
     nodes: BTreeMap<UnitKey, JoinHandle<()>>,
     /// Units and controllers of which it was told that limits are not enforced.
     unenforced: BTreeSet<(UnitKey, String)>,
-    /// Instances that a runner keeps descriptors for.
-    keepers: BTreeSet<Keeper>,
     pub(super) aside: Aside,
     pub(super) beside: Beside,
     /// Somebody wants everything to end now: nothing is started, and nothing asked to end.
@@ -74,7 +72,6 @@ impl Hands {
             store_rests: false,
             nodes: BTreeMap::new(),
             unenforced: BTreeSet::new(),
-            keepers: BTreeSet::new(),
             aside: Aside::new()?,
             beside: Beside::default(),
             at_once: false,
@@ -202,19 +199,11 @@ impl Hands {
     /// Remembers for whom a runner that was just met keeps descriptors, and has those dropped whose
     /// instance is gone: the last daemon may have ended before it said so.
     pub(super) fn take_keepers(&mut self, core: &Core, keepers: Vec<Keeper>) {
-        for keeper in keepers {
-            if core.has_instance(&keeper.unit, &keeper.instance) {
-                self.keepers.insert(keeper);
-            } else {
-                self.runners.drop_stored(&keeper);
-            }
+        let gone = |keeper: &Keeper| !core.has_instance(&keeper.unit, &keeper.instance);
+        for keeper in keepers.into_iter().filter(gone) {
+            self.runners.drop_stored(&keeper);
         }
         self.runners.flush();
-    }
-
-    /// A runner keeps descriptors for this instance.
-    pub(super) fn keeps(&mut self, unit: UnitKey, instance: String) {
-        self.keepers.insert(Keeper { unit, instance });
     }
 
     /// Has sockets opened and closed; whoever needs one that cannot be opened says so at its start.
@@ -227,9 +216,9 @@ impl Hands {
 
     fn instance_gone(&mut self, unit: UnitKey, instance: String, core: &Core) {
         let keeper = Keeper { unit, instance };
-        if self.keepers.remove(&keeper) {
-            self.runners.drop_stored(&keeper);
-        }
+        // Whether there is something to drop only the runner knows: a program's last words may have come
+        // with its end.
+        self.runners.drop_stored(&keeper);
         let Keeper { unit, instance } = keeper;
         let keep = match core.spec(&unit).map(|spec| spec.workload) {
             // The logs of all its runs go with the job, as in Kubernetes. How many there can be is

@@ -17,11 +17,6 @@ impl Daemon {
         for word in announcements(said) {
             self.tell(Event::Announced { id, word });
         }
-        if said.contains_key("FDSTORE")
-            && let Some((unit, instance)) = self.core.instance_of(id)
-        {
-            self.hands.keeps(unit, instance);
-        }
         let said = |name: &str| said.get(name).map(String::as_str);
         if said("READY") == Some("1") {
             for kind in self.core.ready_probes(id) {

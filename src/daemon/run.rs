@@ -166,13 +166,15 @@ impl Daemon {
         {
             calls.push(call);
         }
+        std::mem::take(&mut self.own).into_iter().for_each(|event| self.tell(event));
+        batch.into_iter().for_each(|input| self.take(input, &mut turn));
+        calls.into_iter().for_each(|call| self.call(call, &mut turn));
+        // Behind all that has come: what a program said in time must not be overtaken by its deadline
+        // where we are late ourselves.
         let now = clock::now();
         if self.core.next_deadline().is_some_and(|at| at <= now.mono) {
             self.core.handle(now, Event::Tick);
         }
-        std::mem::take(&mut self.own).into_iter().for_each(|event| self.tell(event));
-        batch.into_iter().for_each(|input| self.take(input, &mut turn));
-        calls.into_iter().for_each(|call| self.call(call, &mut turn));
         turn
     }
 
@@ -254,6 +256,8 @@ impl Daemon {
     fn stop(&mut self) {
         if self.ended.is_none() {
             systemd::stopping();
+            // Even if it was to end alone and has not yet.
+            self.leaving = false;
             self.ended = Some(Ended { failures: failures(&self.core) });
             self.tell(Event::Shutdown);
         }

@@ -321,7 +321,8 @@ fn remove_other_boots(runtime: &Path, ours: &str) {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let kind = name.ends_with(".journal") || name.ends_with(".redb");
-        if name.starts_with("instances-") && kind && name != ours {
+        let boot = ours.split_once('.').map_or(ours, |(boot, _)| boot);
+        if name.starts_with("instances-") && kind && !name.starts_with(boot) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

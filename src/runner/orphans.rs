@@ -104,7 +104,14 @@ pub(super) fn descends(pid: i32, leaders: impl Iterator<Item = i32> + Clone) -> 
 
 /// How a process that is no child of ours has ended, while its parent has not reaped it yet.
 pub(super) fn exit_of_zombie(pid: i32) -> Option<Exit> {
-    exit_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let exit = exit_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    // The kernel shows 0 to whoever may not look closer (PTRACE_MODE_READ_FSCREDS), as it keeps the
+    // program's path from them.
+    let hidden = || {
+        let link = fs::read_link(format!("/proc/{pid}/exe"));
+        link.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    (!exit.is_success() || !hidden()).then_some(exit)
 }
 
 fn exit_in(stat: &str) -> Option<Exit> {

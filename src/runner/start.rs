@@ -129,10 +129,12 @@ impl Start {
         self.named.as_ref().map_or(self.pid, |named| named.pid)
     }
 
-    /// The numbers of the processes that lead its tree.
+    /// The numbers of the processes that lead its tree, as far as those are still theirs: in a cgroup
+    /// the process that we started is reaped as soon as it has ended.
     pub(super) fn leaders(&self) -> impl Iterator<Item = i32> + Clone {
+        let first = (!self.first_ended || self.group.is_none()).then_some(self.pid);
         let named = self.named.as_ref().filter(|named| !named.reaped);
-        [self.pid].into_iter().chain(named.map(|named| named.pid))
+        first.into_iter().chain(named.map(|named| named.pid))
     }
 
     /// Whether an adopted process is of its tree, as far as can be told.
@@ -238,7 +240,7 @@ impl Output {
             Stream::Stderr => self.stderr.take(),
         };
         if let (Some(mut pump), Some(log)) = (pump, self.log.as_mut()) {
-            pump.release(log, said);
+            pump.release(log, &mut self.watch, said);
         }
     }
 

@@ -7,10 +7,9 @@
 
 use crate::core::event::Exit;
 use nix::libc;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
 use std::collections::VecDeque;
 use std::ffi::{CString, c_void};
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,9 +18,6 @@ use std::ptr::NonNull;
 /// The child's stack. Its deepest use is one function that calls the kernel; the rest is room for
 /// a debug build.
 const STACK_SIZE: usize = 64 << 10;
-
-/// So many descriptors are taken with one datagram; the kernel closes the others.
-const DESCRIPTORS_MAX: usize = 64;
 
 /// What a child of [`clone3`] runs: it gets the pointer that was handed in and never returns.
 pub(super) type ChildMain = unsafe extern "C" fn(*mut c_void) -> !;
@@ -452,8 +448,7 @@ pub(super) fn be_nice(value: i32) {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
 }
 
-/// Reads from a socket, and takes the descriptors that travel beside the bytes: never more than
-/// two for each call, which is what a command has.
+/// Reads from a socket, and takes the descriptors that travel beside the bytes.
 ///
 /// # Errors
 /// As recvmsg(2).
@@ -462,17 +457,9 @@ pub(super) fn receive(
     buffer: &mut [u8],
     descriptors: &mut VecDeque<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut space = nix::cmsg_space!([RawFd; 2]);
-    let mut bytes = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;
-    for part in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = part {
-            // SAFETY: the kernel has just made these descriptors for us.
-            descriptors.extend(numbers.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }));
-        }
-    }
-    Ok(message.bytes)
+    let message = receive_message(socket, buffer, &mut [0; ANY_CONTROL], libc::MSG_CMSG_CLOEXEC)?;
+    descriptors.extend(message.descriptors);
+    Ok(message.len)
 }
 
 /// One datagram, as far as it is not in the buffer.
@@ -492,23 +479,97 @@ pub(super) struct Datagram {
 /// # Errors
 /// As recvmsg(2).
 pub(super) fn receive_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
-    let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; DESCRIPTORS_MAX]);
-    let mut bytes = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    let message = receive_message(socket, buffer, &mut [0; ANY_CONTROL], flags)?;
+    let Message { len, flags, pid, descriptors } = message;
+    Ok(Datagram { len, whole: flags & libc::MSG_TRUNC == 0, pid, descriptors })
+}
+
+/// Who has sent the next datagram, which stays where it is, with all descriptors; does not wait.
+///
+/// # Errors
+/// As recvmsg(2). There is none: EAGAIN.
+pub(super) fn peek_sender(socket: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // Credentials come first (`scm_recv`), and there is no room for anything else.
+    Ok(receive_message(socket, &mut [0], &mut [0; CREDENTIALS_CONTROL], flags)?.pid)
+}
+
+/// Throws the next datagram away. Descriptors that travel beside it never become ours.
+///
+/// # Errors
+/// As recvmsg(2).
+pub(super) fn discard_datagram(socket: BorrowedFd<'_>) -> io::Result<()> {
+    receive_message(socket, &mut [0], &mut [], libc::MSG_DONTWAIT).map(drop)
+}
+
+/// Closes a descriptor that somebody else has made, without waiting for what a lingering socket
+/// (SO_LINGER, socket(7)) still has to send.
+pub(super) fn close_foreign(file: OwnedFd) {
+    let none = libc::linger { l_onoff: 0, l_linger: 0 };
+    // What is no socket does not linger.
+    let _no_socket = nix::sys::socket::setsockopt(&file, nix::sys::socket::sockopt::Linger, &none);
+    drop(file);
+}
+
+/// Room for credentials and for as many descriptors as a message can have (SCM_MAX_FD, 253), in words.
+const ANY_CONTROL: usize = 192;
+
+/// Room for credentials alone, in words.
+const CREDENTIALS_CONTROL: usize = 4;
+
+struct Message {
+    len: usize,
+    flags: i32,
+    pid: Option<i32>,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// recvmsg(2). Whatever descriptors the kernel has made for us are in what is given, also where it had to
+/// leave some out for want of room (which nix's own function forgets about).
+fn receive_message(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [u64],
+    flags: i32,
+) -> io::Result<Message> {
+    let mut bytes = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zero is a message with nothing in it.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut bytes, 1);
+    if !control.is_empty() {
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(control) as _;
+    }
+    // SAFETY: lengths and pointers belong together and outlive the call; the words are aligned as a
+    // header is.
+    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
     let (mut pid, mut descriptors) = (None, Vec::new());
-    for part in message.cmsgs()? {
-        match part {
-            ControlMessageOwned::ScmCredentials(sender) => pid = Some(sender.pid()),
-            ControlMessageOwned::ScmRights(numbers) => {
-                // SAFETY: the kernel has just made these descriptors for us.
-                descriptors.extend(numbers.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }));
+    // SAFETY: the kernel has filled the control part in, up to the length that it has set.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !at.is_null() {
+        // SAFETY: `at` is a header within the control part, with as much data behind it as it says. The
+        // descriptors in it are new and nobody else's.
+        unsafe {
+            let len = ((*at).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            let data = libc::CMSG_DATA(at);
+            match ((*at).cmsg_level, (*at).cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    let numbers = data.cast::<RawFd>();
+                    let count = len / size_of::<RawFd>();
+                    let owned = |n| OwnedFd::from_raw_fd(numbers.add(n).read_unaligned());
+                    descriptors.extend((0..count).map(owned));
+                }
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if len >= size_of::<libc::ucred>() => {
+                    pid = Some(data.cast::<libc::ucred>().read_unaligned().pid);
+                }
+                _ => {}
             }
-            _ => {}
+            at = libc::CMSG_NXTHDR(&raw const message, at);
         }
     }
-    let whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
-    Ok(Datagram { len: message.bytes, whole, pid, descriptors })
+    Ok(Message { len, flags: message.msg_flags, pid, descriptors })
 }
 
 /// Whether a file has an extended attribute of this value. A file that has none, or whose

@@ -1,7 +1,12 @@
 //! Descriptors that programs give the runner to keep (`FDSTORE=1` of sd_notify(3)).
 
 use crate::rig::{Rig, each_mode, sh};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+use std::fs::File;
+use std::io::IoSlice;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command as Program;
 use wsup::core::event::Exit;
 use wsup::core::id::InstanceId;
@@ -114,5 +119,40 @@ fn only_so_many_are_kept() {
         let unit = rig.plan(sh("exit 0")).unit;
         rig.send(Command::DropStored(Keeper { unit, instance: "a".to_owned() }));
         assert_eq!(handed(rig, Vec::new()), "nothing");
+    });
+}
+
+#[test]
+fn what_strangers_send_and_what_is_too_much_stays_nowhere() {
+    let Some(python) = python() else { return };
+    each_mode(|rig| {
+        let script = format!(
+            "{python}many = [os.open('/dev/null', os.O_RDONLY) for _ in range(100)]\n\
+             give(b'STATUS=begun')\n\
+             while not os.path.exists('go'): time.sleep(0.01)\n\
+             give(b'FDSTORE=1\\nSTATUS=given', *many)\ngive(b'STATUS=not kept', *many)\ntime.sleep(1000)\n"
+        );
+        let id = run(rig, &script);
+        rig.told(id, "STATUS", "begun");
+        let open = |rig: &Rig| {
+            std::fs::read_dir(format!("/proc/{}/fd", rig.runner_pid())).unwrap().count()
+        };
+        let before = open(rig);
+        // We are of no start. As many as a datagram can have, again and again.
+        let files: Vec<File> = (0..253).map(|_| File::open("/dev/null").unwrap()).collect();
+        let numbers: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        let own = UnixDatagram::unbound().unwrap();
+        let socket = UnixAddr::new(&rig.dir().join("run/notify.sock")).unwrap();
+        for _ in 0..20 {
+            let text = [IoSlice::new(b"FDSTORE=1\nBARRIER=1")];
+            let beside = [ControlMessage::ScmRights(&numbers)];
+            sendmsg(own.as_raw_fd(), &text, &beside, MsgFlags::empty(), Some(&socket)).unwrap();
+        }
+        std::fs::write(rig.dir().join("go"), "").unwrap();
+        rig.told(id, "FDSTORE", "32");
+        rig.told(id, "STATUS", "not kept");
+        assert_eq!(open(rig), before + 32, "its own share, and nothing else");
+        kill(rig, id);
+        std::fs::remove_file(rig.dir().join("go")).unwrap();
     });
 }

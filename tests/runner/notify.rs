@@ -133,13 +133,14 @@ fn clear(rig: &Rig, names: &[&str]) {
 /// child says which signal it got, and ends with 7 when `end` is there.
 fn replaced(say: &str) -> String {
     format!(
-        "{say} sh -c 'trap \"echo usr1 > heard\" USR1; until test -e end; do sleep 0.02; done; \
-         exit 7' & child=$!; say MAINPID=$child 1000 & echo $child > child; \
+        "{say} sh -c 'trap \"echo usr1 > heard\" USR1; : > set; until test -e end; do sleep 0.02; done; \
+         exit 7' & child=$!; until test -e set; do sleep 0.02; done; \
+         say MAINPID=$child 1000 & echo $child > child; \
          until test -e leave; do sleep 0.02; done; exit 3"
     )
 }
 
-const FILES: &[&str] = &["child", "heard", "leave", "end"];
+const FILES: &[&str] = &["child", "heard", "leave", "end", "set"];
 
 #[test]
 fn a_named_main_process_is_followed_to_its_end() {

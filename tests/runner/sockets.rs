@@ -285,3 +285,30 @@ fn a_queue_that_is_full_delays_nobody() {
         drop(waiting);
     });
 }
+
+#[test]
+fn a_link_that_is_put_in_a_sockets_place_is_not_followed() {
+    each_mode(|rig| {
+        let mut plan = with(rig, "exit 0", vec![socket("door", unix(rig, "door", Some(0o666)))]);
+        let id = rig.start(plan.clone());
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        let (door, secret) = (rig.dir().join("door"), rig.dir().join("secret"));
+        std::fs::write(&secret, "x").unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        // Whoever owns the directory can do that.
+        std::fs::remove_file(&door).unwrap();
+        std::os::unix::fs::symlink(&secret, &door).unwrap();
+        plan.id.generation += 1;
+        let said = rig.failure(plan.clone());
+        assert!(said.contains("a file that is not a socket"), "{said}");
+        let mode = std::fs::metadata(&secret).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // Once it is gone the socket is made anew.
+        std::fs::remove_file(&door).unwrap();
+        plan.id.generation += 1;
+        let id = rig.start(plan);
+        assert_eq!(rig.exit_of(id), Exit::Code(0));
+        assert!(UnixStream::connect(&door).is_ok());
+        std::fs::remove_file(&secret).unwrap();
+    });
+}

@@ -54,6 +54,8 @@ pub(super) struct Journal {
     live: BTreeMap<Box<str>, Place>,
     /// How many bytes of it that is.
     live_len: u64,
+    /// Something that was half written may be behind the end.
+    dirty: bool,
     /// The size at which it is next thought of writing it anew.
     compact_at: u64,
     buffer: Vec<u8>,
@@ -71,6 +73,7 @@ impl Journal {
             end: HEADER_LEN as u64,
             live: BTreeMap::new(),
             live_len: 0,
+            dirty: false,
             compact_at: COMPACT_MIN,
             buffer: Vec::new(),
         };
@@ -105,11 +108,14 @@ impl Journal {
         let entries = changes.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
         let places = frame(entries, &mut buffer)
             .ok_or_else(|| io("a turn's changes are too large".to_owned(), &self.path))?;
-        if let Err(error) = self.file.write_all_at(&buffer, self.end) {
-            // What is half written is written over by the next attempt, or seen as cut off.
-            let _best_effort = self.file.set_len(self.end);
+        // What is left of a longer frame behind a shorter one would be damage.
+        let cut = |dirty: bool| if dirty { self.file.set_len(self.end) } else { Ok(()) };
+        let written = cut(self.dirty).and_then(|()| self.file.write_all_at(&buffer, self.end));
+        if let Err(error) = written {
+            self.dirty = self.file.set_len(self.end).is_err();
             return Err(io(error.to_string(), &self.path));
         }
+        self.dirty = false;
         for ((key, value), at) in std::mem::take(changes).into_iter().zip(places) {
             let place = value.map(|value| Place { at: self.end + at, len: value.len() as u32 });
             self.note(key.into_boxed_str(), place);

@@ -35,11 +35,17 @@ const DEPTH_MAX: u32 = 16;
 /// So many cgroups are removed before the loop looks for something better to do: a millisecond's work.
 const CLEAR_BATCH: usize = 32;
 
+/// So many that could not be removed are tried again with each new one: the number of those that can
+/// never be (deeper than we go) must not make every end slower.
+const BUSY_RETRIED: usize = 8;
+
 /// The directory in which all of a runner's cgroups are.
 #[derive(Debug)]
 pub(super) struct Cgroups {
     place: Place,
     dir: PathBuf,
+    /// What /proc/PID/cgroup calls it.
+    shown: String,
     /// Controllers that have been switched on for the starts.
     enabled: BTreeSet<Controller>,
     /// Directories that are to be removed.
@@ -68,7 +74,8 @@ impl Cgroups {
             }
         }
         let (waste, busy) = (Vec::new(), Vec::new());
-        let cgroups = Cgroups { place, dir, enabled: BTreeSet::new(), waste, busy };
+        let shown = place.shown(&dir);
+        let cgroups = Cgroups { place, dir, shown, enabled: BTreeSet::new(), waste, busy };
         cgroups.clear_leftovers()?;
         Ok(cgroups)
     }
@@ -76,9 +83,7 @@ impl Cgroups {
     /// The name of the start's cgroup that a process is in, if it is in one of ours, by its
     /// `/proc/PID/cgroup`.
     pub(super) fn start_in<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let ours = self.dir.file_name()?.to_str()?;
-        let mut parts = own_path(text)?.split('/').skip_while(|part| *part != ours);
-        parts.nth(1)
+        first_below(&self.shown, text)
     }
 
     /// The directory, for people.
@@ -131,7 +136,8 @@ impl Cgroups {
     /// Has an empty cgroup removed by [`Cgroups::clear`].
     pub(super) fn remove(&mut self, group: Group) {
         self.waste.push(group.dir);
-        self.waste.append(&mut self.busy);
+        let again = self.busy.len().min(BUSY_RETRIED);
+        self.waste.extend(self.busy.drain(..again));
     }
 
     /// How many are to be removed.
@@ -245,6 +251,12 @@ pub(super) fn read_populated(events: &File) -> io::Result<bool> {
     }
 }
 
+/// The first part of a process's path below this one. By the whole path: others may have a tree of their
+/// own, and call what is in it as they like.
+fn first_below<'t>(shown: &str, text: &'t str) -> Option<&'t str> {
+    own_path(text)?.strip_prefix(shown)?.strip_prefix('/')?.split('/').next()
+}
+
 fn why(error: &io::Error) -> String {
     sys::errno_text(error)
 }
@@ -321,4 +333,28 @@ fn identity(runtime_dir: &Path) -> String {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_of_the_same_name_elsewhere_is_not_ours() {
+        let ours = "/system.slice/wsup.service/wsup-1a";
+        let line = |path: &str| format!("4:memory:/x\n0::{path}\n");
+        let inside = line(&format!("{ours}/i-web-0.5.3"));
+        assert_eq!(first_below(ours, &inside), Some("i-web-0.5.3"));
+        let deeper = line(&format!("{ours}/i-web-0.5.3/own/part"));
+        assert_eq!(first_below(ours, &deeper), Some("i-web-0.5.3"));
+        for path in [
+            "/user.slice/user-7.slice/wsup-1a/i-web-0.5.3".to_owned(),
+            format!("/user.slice{ours}/i-web-0.5.3"),
+            format!("{ours}b/i-web-0.5.3"),
+            ours.to_owned(),
+            "/".to_owned(),
+        ] {
+            assert_eq!(first_below(ours, &line(&path)), None, "{path}");
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub(super) struct Place {
     base: PathBuf,
     /// Where the tree is mounted.
     mount: PathBuf,
+    /// What of it is mounted there, as /proc shows it.
+    root: String,
     /// Our own processes may make room in `base`.
     may_move: bool,
     /// Which controllers cgroup v1 has, if the machine is of that mixed kind.
@@ -49,7 +51,7 @@ impl Place {
             fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
         };
         let (mountinfo, cgroup) = (read("/proc/self/mountinfo")?, read("/proc/self/cgroup")?);
-        let (mount, own) = base(&mountinfo, &cgroup)?;
+        let Base { root, mount, own } = base(&mountinfo, &cgroup)?;
         let parent = own.parent().filter(|parent| parent.starts_with(&mount));
         let (base, may_move) = match parent {
             Some(parent) if own.file_name().is_some_and(|name| name == LEAF) => (parent, false),
@@ -58,12 +60,18 @@ impl Place {
         };
         let lent = if base == own && is_delegated(&own) { lent(&mount) } else { None };
         let base = lent.unwrap_or_else(|| base.to_path_buf());
-        Ok(Place { base, mount, may_move, v1: v1_controllers(&cgroup) })
+        Ok(Place { base, mount, root, may_move, v1: v1_controllers(&cgroup) })
     }
 
     /// The directory.
     pub(super) fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// The path by which /proc/PID/cgroup calls a directory of the tree.
+    pub(super) fn shown(&self, dir: &Path) -> String {
+        let below = dir.strip_prefix(&self.mount).unwrap_or(dir).to_string_lossy();
+        format!("{}/{}", self.root.trim_end_matches('/'), below.trim_start_matches('/'))
     }
 
     /// Switches a controller on for the children of the directory.
@@ -209,8 +217,15 @@ pub(super) fn own_path(cgroup: &str) -> Option<&str> {
     cgroup.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// Where the cgroup2 tree is mounted, and the directory of our own cgroup in it.
-fn base(mountinfo: &str, cgroup: &str) -> Result<(PathBuf, PathBuf), String> {
+/// What of the cgroup2 tree is mounted where, and the directory of our own cgroup in it.
+#[derive(Debug)]
+struct Base {
+    root: String,
+    mount: PathBuf,
+    own: PathBuf,
+}
+
+fn base(mountinfo: &str, cgroup: &str) -> Result<Base, String> {
     let own = own_path(cgroup).ok_or("this process is in no cgroup2 tree")?;
     if own.split('/').any(|part| part == "..") {
         return Err("this process's cgroup is outside of its cgroup namespace".into());
@@ -230,7 +245,7 @@ fn base(mountinfo: &str, cgroup: &str) -> Result<(PathBuf, PathBuf), String> {
         if let Some(below) = below {
             let mount = PathBuf::from(unescape(mount));
             let own = mount.join(below.trim_start_matches('/'));
-            return Ok((mount, own));
+            return Ok(Base { root: unescape(root), mount, own });
         }
     }
     Err("no cgroup2 tree is mounted where this process could use it".into())
@@ -263,7 +278,14 @@ mod tests {
         ];
         for (mounts, own, expected) in rows {
             match (base(mounts, own), expected) {
-                (Ok((_, path)), Ok(expected)) => assert_eq!(path, Path::new(expected)),
+                (Ok(Base { root, mount, own: path }), Ok(expected)) => {
+                    assert_eq!(path, Path::new(expected));
+                    // And back: by what path /proc calls it.
+                    let place = Place { base: path, mount, root, may_move: false, v1: Vec::new() };
+                    let dir = place.base.join("wsup-x");
+                    let line = format!("{}/wsup-x", own_path(own).unwrap().trim_end_matches('/'));
+                    assert_eq!(place.shown(&dir), line);
+                }
                 (Err(text), Err(part)) => assert!(text.contains(part), "{text}"),
                 (got, _) => panic!("{mounts}{own}: {got:?}"),
             }

@@ -9,6 +9,7 @@ use crate::runner::protocol::{Keeper, SOCKETS_MAX};
 use crate::runner::start::Part;
 use crate::runner::sys;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::stat::{SFlag, fstat};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -66,6 +67,7 @@ impl Store {
                 self.of.remove(&keeper);
             }
         }
+        sys::close_foreign(kept.file);
     }
 
     fn remove_where(&mut self, epoll: &Epoll, keeper: &Keeper, which: impl Fn(&Kept) -> bool) {
@@ -93,10 +95,12 @@ impl Hold {
         };
         let value = |name: &str| said(name).map(|(_, value)| value);
         let (gives, takes) = (value("FDSTORE") == Some("1"), value("FDSTOREREMOVE") == Some("1"));
-        if !gives && !takes {
+        let of = self.starts.get(&start).filter(|_| gives || takes);
+        let Some(of) = of else {
+            // That is what BARRIER=1 waits for.
+            files.into_iter().for_each(sys::close_foreign);
             return None;
-        }
-        let of = self.starts.get(&start)?;
+        };
         let keeper = Keeper { unit: of.held.unit.clone(), instance: of.held.instance.clone() };
         let name = value("FDNAME").filter(|name| is_name(name));
         if let (true, Some(name)) = (takes, name) {
@@ -104,12 +108,11 @@ impl Hold {
         }
         let most = KEPT_MAX.min(SOCKETS_MAX.saturating_sub(of.sockets));
         let mut refused = 0;
-        for file in files.into_iter().filter(|_| gives) {
-            if self.keeps_already(&keeper, &file) {
-                continue;
-            }
-            if self.store.count(&keeper) >= most || self.store.all.len() >= KEPT_MAX_ALL {
-                refused += 1;
+        for file in files {
+            let full = self.store.count(&keeper) >= most || self.store.all.len() >= KEPT_MAX_ALL;
+            if !gives || full || self.keeps_already(&keeper, &file) {
+                refused += usize::from(gives && full);
+                sys::close_foreign(file);
                 continue;
             }
             let name = name.unwrap_or(UNNAMED).to_owned();
@@ -124,9 +127,13 @@ impl Hold {
     fn keep(&mut self, epoll: &Epoll, keeper: &Keeper, name: String, file: OwnedFd, poll: bool) {
         let key = self.next_key;
         self.next_key += 1;
-        // Hanging up is told without being asked for. What cannot be polled, a file, cannot hang up.
+        // Hanging up is told without being asked for. What is neither a socket nor a pipe does not hang
+        // up, and some file systems would have us wait for an answer.
+        let kind =
+            fstat(&file).map_or(SFlag::empty(), |stat| SFlag::from_bits_truncate(stat.st_mode));
+        let hangs_up = [SFlag::S_IFSOCK, SFlag::S_IFIFO].contains(&(kind & SFlag::S_IFMT));
         let event = EpollEvent::new(EpollFlags::empty(), Part::Main.token(key));
-        let watched = poll && epoll.add(file.as_fd(), event).is_ok();
+        let watched = poll && hangs_up && epoll.add(file.as_fd(), event).is_ok();
         self.store.of.entry(keeper.clone()).or_default().push(key);
         self.store.all.insert(key, (keeper.clone(), Kept { name, file, watched }));
     }

@@ -121,7 +121,9 @@ impl Hold {
         let _gone = epoll.delete(&start.pidfd);
         start.first_ended = true;
         if start.group.is_some() {
+            // Its number may be anybody's from now on.
             self.mains.remove(&start.pid);
+            self.notify.forget_sender(start.pid, key);
             self.sweep |= self.adopts;
         }
         if start.named.is_none() && matches!(start.life, Life::Running) {
@@ -145,6 +147,7 @@ impl Hold {
         let _gone = epoll.delete(&*pidfd);
         if *reaped {
             self.mains.remove(pid);
+            self.notify.forget_sender(*pid, key);
             self.sweep |= self.adopts;
         }
         if matches!(start.life, Life::Running) {

@@ -20,7 +20,9 @@ use super::logs::packer::Packer;
 use super::logs::pump::{READ_MAX, Turn};
 use super::orphans;
 use super::outbox::Outbox;
-use super::protocol::{FOUND, Held, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode};
+use super::protocol::{
+    EXTEND_UNTIL, FOUND, Held, Notice, Outcome, RlimitPlan, SpawnPlan, TreeMode,
+};
 use super::spawn::{Spawner, Stdio};
 use super::start::{Life, Output, Part, Start, cgroup_name};
 use super::sys;
@@ -351,6 +353,8 @@ impl Hold {
         // Once it has ended by itself, its leftovers are being killed; that stands.
         if matches!(start.life, Life::Running) {
             start.stop = Some(signal);
+            // What it asked for before was for its start, and not for its end.
+            start.held.said.remove(EXTEND_UNTIL);
             self.signal(id, signal);
         }
     }
@@ -505,7 +509,8 @@ impl Hold {
         let Some(mut start) = self.starts.remove(&key) else { return };
         let Life::Ending { exit, at, ref watch, .. } = start.life else { return };
         self.end_execs_of(epoll, key);
-        start.leaders().for_each(|pid| self.notify.forget(pid, key));
+        start.leaders().for_each(|pid| self.notify.forget_sender(pid, key));
+        self.notify.forget(key);
         if let Some(events) = watch {
             let _gone = epoll.delete(events);
         }

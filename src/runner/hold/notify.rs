@@ -31,6 +31,9 @@ const VALUE_MAX: usize = 256;
 /// others no more than that.
 const TURN_MAX: usize = 64;
 
+/// The same of descriptors: each is compared with all that are kept for its instance.
+const DESCRIPTORS_TURN_MAX: usize = 256;
+
 /// What of it is handed on, and whether it still holds for a daemon that comes later.
 const KEYS: &[(&str, bool)] = &[
     ("READY", true),
@@ -98,9 +101,8 @@ impl Notify {
         }
     }
 
-    /// A start with this main process is gone.
-    pub(super) fn forget(&mut self, pid: i32, key: u64) {
-        self.forget_sender(pid, key);
+    /// A start is gone.
+    pub(super) fn forget(&mut self, key: u64) {
         self.news.remove(&key);
     }
 
@@ -113,22 +115,30 @@ impl Notify {
 impl Hold {
     /// Takes what has been sent.
     pub(in crate::runner) fn hear(&mut self, epoll: &Epoll) {
-        let mut buffer = [0; DATAGRAM_MAX];
+        let (mut buffer, mut taken) = ([0; DATAGRAM_MAX], 0);
         for _ in 0..TURN_MAX {
             let Some(socket) = self.notify.socket() else { return };
+            // Everybody may send, but the descriptors of strangers must not become ours.
+            let Ok(sender) = sys::peek_sender(socket.as_fd()) else { return };
+            let Some((pid, key)) = sender.and_then(|pid| Some((pid, self.speaker(pid)?))) else {
+                let _gone = sys::discard_datagram(socket.as_fd());
+                continue;
+            };
             let Ok(datagram) = sys::receive_datagram(socket.as_fd(), &mut buffer) else { return };
-            // Descriptors that came with it and are not to be kept are closed here: that is what
-            // BARRIER=1 waits for.
-            let Datagram { len, whole, pid, descriptors } = datagram;
-            let text = buffer.get(..len).unwrap_or_default();
-            if let (true, Some(pid)) = (whole, pid)
-                && let Some(key) = self.speaker(pid)
-            {
-                let text = String::from_utf8_lossy(text);
+            let Datagram { len, whole, pid: sender, descriptors } = datagram;
+            taken += descriptors.len();
+            if whole && sender == Some(pid) {
+                let text = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default());
                 if let Some(kept) = self.store(epoll, key, &text, descriptors) {
                     self.say(key, STORED, kept.to_string(), true);
                 }
                 self.note(epoll, key, pid, &text);
+            } else {
+                descriptors.into_iter().for_each(sys::close_foreign);
+            }
+            if taken > DESCRIPTORS_TURN_MAX {
+                // The poller says again that there is more.
+                return;
             }
         }
     }
@@ -159,11 +169,12 @@ impl Hold {
     }
 
     fn note(&mut self, epoll: &Epoll, key: u64, sender: i32, text: &str) {
-        for line in text.lines() {
-            let Some((name, value)) = line.split_once('=') else { continue };
-            let Some((name, lasts)) = KEYS.iter().find(|(known, _)| *known == name) else {
-                continue;
-            };
+        let said = |wanted: &str| {
+            let mut words = text.lines().filter_map(|line| line.split_once('='));
+            words.rfind(|(name, _)| *name == wanted).map(|(_, value)| value)
+        };
+        for (name, lasts) in KEYS {
+            let Some(value) = said(name) else { continue };
             // It is shown on terminals.
             let printable = value.chars().filter(|c| !c.is_control());
             let value: String = printable.take(VALUE_MAX).collect();
@@ -185,9 +196,13 @@ impl Hold {
     pub(super) fn say(&mut self, key: u64, name: &str, value: String, lasts: bool) {
         let Some(start) = self.starts.get_mut(&key) else { return };
         let news = self.notify.news.entry(key).or_default();
-        if name == "READY" && start.held.said.remove("RELOADING").is_some() {
-            // It has reloaded.
-            news.insert("RELOADING".to_owned(), "0".to_owned());
+        if name == "READY" {
+            // The start that it asked for more time for is over.
+            start.held.said.remove(EXTEND_UNTIL);
+            if start.held.said.remove("RELOADING").is_some() {
+                // It has reloaded.
+                news.insert("RELOADING".to_owned(), "0".to_owned());
+            }
         }
         if lasts {
             start.held.said.insert(name.to_owned(), value.clone());

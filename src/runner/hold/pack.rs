@@ -40,5 +40,7 @@ impl Hold {
             boot::note(&error.to_string());
         }
         self.mains.remove(&self.helper);
+        // Others may have ended behind it.
+        self.sweep |= self.adopts;
     }
 }

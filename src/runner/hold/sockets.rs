@@ -7,14 +7,16 @@
 use super::Hold;
 use crate::core::id::UnitKey;
 use crate::os::holder;
-use crate::runner::protocol::{Listen, Notice, SocketPlan, SpawnPlan};
+use crate::runner::protocol::{Listen, Notice, SOCKETS_MAX, SocketPlan, SpawnPlan};
 use crate::runner::spawn::Handed;
 use nix::errno::Errno;
+use nix::fcntl::{self, AtFlags, OFlag};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, UnixAddr, bind, connect,
     listen, setsockopt, socket, sockopt,
 };
-use nix::unistd::{Gid, Uid, chown};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Gid, Uid, fchownat};
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
@@ -70,8 +72,11 @@ impl OfUnit {
         let mut result = Ok(());
         let mut next = BTreeMap::new();
         for plan in wanted.iter().filter(|plan| !plan.reuse_port) {
-            let open = match self.at(plan) {
-                Some(open) => dressed(&plan.listen).map(|()| open).map_err(|e| failed(plan, &e)),
+            let here = self.at(plan).and_then(|open| Some((open.in_place()?, open)));
+            let open = match here {
+                Some((file, open)) => {
+                    file.dress(&plan.listen).map(|()| open).map_err(|e| failed(plan, &e))
+                }
                 None => opened(plan).map(Rc::new),
             };
             match open {
@@ -79,10 +84,18 @@ impl OfUnit {
                 Err(error) => result = result.and(Err(error)),
             }
         }
-        self.former.retain(|open| open.strong_count() > 0);
         let before = std::mem::replace(&mut self.wanted, next);
-        self.former.extend(before.values().map(Rc::downgrade));
+        let given_up =
+            |open: &&Rc<Open>| !self.wanted.values().any(|wanted| Rc::ptr_eq(wanted, open));
+        self.former.extend(before.values().filter(given_up).map(Rc::downgrade));
+        self.tidy();
         result
+    }
+
+    /// Forgets what is closed, and what is wanted again.
+    fn tidy(&mut self) {
+        let wanted: Vec<*const Open> = self.wanted.values().map(Rc::as_ptr).collect();
+        self.former.retain(|open| open.strong_count() > 0 && !wanted.contains(&open.as_ptr()));
     }
 }
 
@@ -106,10 +119,9 @@ impl Sockets {
         let of_unit = self.0.entry(unit.clone()).or_default();
         of_unit.former.extend(left.iter().map(Rc::downgrade));
         result = result.and(of_unit.want(&mine));
-        let held = of_unit.former.iter().any(|open| open.strong_count() > 0);
-        if of_unit.wanted.is_empty() && !held {
-            self.0.remove(unit);
-        }
+        drop(left);
+        self.0.values_mut().for_each(OfUnit::tidy);
+        self.0.retain(|_, of_unit| !of_unit.wanted.is_empty() || !of_unit.former.is_empty());
         result
     }
 
@@ -118,6 +130,10 @@ impl Sockets {
     /// # Errors
     /// The unit that wants it now.
     fn elsewhere(&self, unit: &UnitKey, plan: &SocketPlan) -> Result<Option<Rc<Open>>, &UnitKey> {
+        let has = |own: &OfUnit| own.wanted.values().any(|open| same_place(&open.plan, plan));
+        if self.0.get(unit).is_some_and(has) {
+            return Ok(None);
+        }
         let mut left = None;
         for (other, of_unit) in self.0.iter().filter(|(other, _)| *other != unit) {
             if of_unit.wanted.values().any(|open| same_place(&open.plan, plan)) {
@@ -149,6 +165,17 @@ impl Sockets {
 }
 
 impl Open {
+    /// Its file, or that it has none; `None`: somebody else's is where its file was.
+    fn in_place(&self) -> Option<SocketFile> {
+        match &self.plan.listen {
+            Listen::Inet(_) => Some(SocketFile(None)),
+            Listen::Unix { path, .. } => {
+                let file = SocketFile::open(path.as_path()).ok()?;
+                (file.id().ok() == self.file).then_some(file)
+            }
+        }
+    }
+
     /// Whether its start has it alone: then it is closed when that closes it.
     pub(super) fn is_own(&self) -> bool {
         self.plan.reuse_port
@@ -175,14 +202,24 @@ fn file_of(path: &Path) -> Option<(u64, u64)> {
 
 impl Hold {
     /// What a start gets from descriptor 3 on: its sockets, then what it had kept.
-    pub(super) fn handed(&self, plan: &SpawnPlan, sockets: &[Rc<Open>]) -> Handed {
+    pub(super) fn handed(&mut self, plan: &SpawnPlan, sockets: &[Rc<Open>]) -> Handed {
         let mut handed = Handed::default();
         handed.numbers.extend(sockets.iter().map(|open| open.number()));
         handed.names.extend(plan.sockets.iter().map(|one| one.name.clone()));
         if plan.notify {
             let (numbers, names) = self.stored(&plan.unit, &plan.instance);
-            handed.numbers.extend(numbers);
-            handed.names.extend(names);
+            let room = SOCKETS_MAX.saturating_sub(sockets.len());
+            if numbers.len() > room {
+                let (unit, instance) = (plan.unit.clone(), plan.instance.clone());
+                let message = format!(
+                    "only {room} of {} descriptors that are kept for it are handed over: with its \
+                     [[sockets]] there is room for {SOCKETS_MAX}",
+                    numbers.len()
+                );
+                self.warnings.push(Notice::Warning { unit, instance, message, controller: None });
+            }
+            handed.numbers.extend(numbers.into_iter().take(room));
+            handed.names.extend(names.into_iter().take(room));
         }
         handed
     }
@@ -204,11 +241,7 @@ impl Hold {
 }
 
 fn opened(plan: &SocketPlan) -> Result<Open, String> {
-    let socket = open(plan).map_err(|error| failed(plan, &error))?;
-    let file = match &plan.listen {
-        Listen::Unix { path, .. } => file_of(path.as_path()),
-        Listen::Inet(_) => None,
-    };
+    let (socket, file) = open(plan).map_err(|error| failed(plan, &error))?;
     Ok(Open { plan: plan.clone(), socket, file })
 }
 
@@ -223,10 +256,12 @@ fn cannot(plan: &SocketPlan) -> String {
     format!("cannot listen on {} (socket \"{}\")", plan.listen.text(), plan.name)
 }
 
-fn open(plan: &SocketPlan) -> io::Result<OwnedFd> {
+/// The socket, and of a unix socket device and number of its file.
+fn open(plan: &SocketPlan) -> io::Result<(OwnedFd, Option<(u64, u64)>)> {
     let kind = if plan.udp { SockType::Datagram } else { SockType::Stream };
     // Without SOCK_NONBLOCK, as systemd hands them on by default (systemd.socket(5)).
     let made = |family| socket(family, kind, SockFlag::SOCK_CLOEXEC, None);
+    let mut id = None;
     let made = match &plan.listen {
         Listen::Inet(address) => {
             let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -248,24 +283,60 @@ fn open(plan: &SocketPlan) -> io::Result<OwnedFd> {
             clear(path, kind)?;
             let made = made(AddressFamily::Unix)?;
             bind(made.as_raw_fd(), &UnixAddr::new(path)?)?;
-            dressed(&plan.listen)?;
+            let file = SocketFile::open(path)?;
+            file.is_ours()?;
+            file.dress(&plan.listen)?;
+            id = Some(file.id()?);
             made
         }
     };
     if !plan.udp {
         listen(&made, Backlog::MAXCONN)?;
     }
-    Ok(made)
+    Ok((made, id))
 }
 
-/// Gives a unix socket's file its owner and mode.
-fn dressed(listen: &Listen) -> io::Result<()> {
-    let Listen::Unix { path, mode, uid, gid } = listen else { return Ok(()) };
-    let path = path.as_path();
-    if uid.is_some() || gid.is_some() {
-        chown(path, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?;
+/// The file of a unix socket, held by itself (O_PATH) and not by its name: the directory may belong to
+/// somebody who puts a link to another file in its place. `None`: there is none.
+struct SocketFile(Option<OwnedFd>);
+
+impl SocketFile {
+    fn open(path: &Path) -> io::Result<SocketFile> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(SocketFile(Some(fcntl::open(path, flags, Mode::empty())?)))
     }
-    fs::set_permissions(path, Permissions::from_mode(mode.unwrap_or(0o666)))
+
+    /// Device and number.
+    fn id(&self) -> io::Result<(u64, u64)> {
+        let file = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let stat = fstat(file)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Whether it can be what we have just made: a socket, of our own.
+    fn is_ours(&self) -> io::Result<()> {
+        let file = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let stat = fstat(file)?;
+        let is_socket = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK;
+        match is_socket && stat.st_uid == crate::os::user::effective_uid() {
+            true => Ok(()),
+            false => Err(io::Error::other("somebody else has put another file in its place")),
+        }
+    }
+
+    /// Gives it its owner and mode.
+    fn dress(&self, listen: &Listen) -> io::Result<()> {
+        let (Listen::Unix { mode, uid, gid, .. }, Some(file)) = (listen, &self.0) else {
+            return Ok(());
+        };
+        if uid.is_some() || gid.is_some() {
+            let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+            fchownat(file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?;
+        }
+        // A descriptor that only names a file takes no fchmod(2) (open(2), O_PATH).
+        let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::set_permissions(by_number, Permissions::from_mode(mode.unwrap_or(0o666)))
+    }
 }
 
 /// Removes a file that a socket left behind on which nobody listens any more. Does not wait: a listener

@@ -73,7 +73,7 @@ impl Pump {
         let there = if self.flood { available(&self.pipe).min(buffer.len()) } else { 0 };
         if there >= FLOOD_MIN && watch.is_over() && log.takes_unseen(self.stream) {
             // What was held back is the beginning of what comes now.
-            self.release(log, said);
+            self.release(log, watch, said);
             // If it fails, the reading shows why.
             passed = log.splice(self.stream, &self.pipe, there - LOOKED_AT).unwrap_or(0);
         }
@@ -108,12 +108,18 @@ impl Pump {
                 Turn::Idle | Turn::Blocked | Turn::Ended => break,
             }
         }
-        self.release(log, said);
+        self.release(log, watch, said);
     }
 
     /// Writes what was held back: the line will not be finished any more.
-    pub(in crate::runner) fn release(&mut self, log: &mut Sink, said: &mut Vec<String>) {
+    pub(in crate::runner) fn release(
+        &mut self,
+        log: &mut Sink,
+        watch: &mut Watch,
+        said: &mut Vec<String>,
+    ) {
         let rest = std::mem::take(&mut self.held);
+        watch.look(&rest);
         log.append(self.stream, &rest, said);
     }
 
@@ -126,14 +132,12 @@ impl Pump {
                 log.append(self.stream, lines, said);
             } else {
                 self.held.extend_from_slice(lines);
-                watch.look(&self.held);
-                self.release(log, said);
+                self.release(log, watch, said);
             }
         }
         self.held.extend_from_slice(rest);
         if self.held.len() > HOLD_MAX {
-            watch.look(&self.held);
-            self.release(log, said);
+            self.release(log, watch, said);
         }
     }
 }
